@@ -1,0 +1,124 @@
+"""Every strategy that keeps the rules of divisibility (R1-R12), in a stated order.
+
+Order: replicas, pp, tp, cp, dp, microbatches, ep, etp, rank order, each ascending.
+"""
+
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import TypeVar
+
+from models.instance import Instance
+from models.rules import (
+    batch_divides,
+    context_covers,
+    dense_model,
+    expert_width_divides,
+    experts_divide,
+    ffn_divides,
+    heads_divide,
+    kv_heads,
+    layers_cover,
+    tp_in_domain,
+)
+from models.strategy import Strategy
+
+R = TypeVar("R")
+
+
+def strategies(i: Instance) -> Iterator[Strategy]:
+    """All strategies of the instance's space; memory, links and limits are not looked at."""
+    return _classic(i) if i.space.name == "classic" else _folded(i)
+
+
+def divisors(n: int) -> list[int]:
+    """Divisors of n >= 1, ascending."""
+    small = [d for d in range(1, int(n**0.5) + 1) if n % d == 0]
+    return sorted({*small, *(n // d for d in small)})
+
+
+def _values(i: Instance, degree: str, candidates: list[int]) -> list[int]:
+    return [v for v in candidates if i.space.admits(degree, v)]
+
+
+def _tensor_degrees(i: Instance, most: int) -> list[int]:
+    heads = i.architecture.layers[0].attention.heads
+    fits = (v for v in divisors(heads) if v <= most and not (heads_divide(i, v) or kv_heads(i, v) or ffn_divides(i, v)))
+    return _values(i, "tp", list(fits))
+
+
+def _expert_degrees(i: Instance, most: int) -> list[int]:
+    return _values(i, "ep", [v for v in divisors(i.architecture.experts or 1) if v <= most and not experts_divide(i, v)])
+
+
+def _microbatches(i: Instance, replicas: int, dp: int) -> list[int]:
+    sequences = i.workload.sequences
+    if sequences % (replicas * dp):
+        return []
+    values = divisors(sequences // (replicas * dp))
+    return _values(i, "microbatches", [m for m in values if not batch_divides(i, replicas, dp, m)])
+
+
+def _classic(i: Instance) -> Iterator[Strategy]:
+    gpus = i.cluster.pool.gpus
+    if not all(i.space.admits(d, 1) for d in ("cp", "edp", "replicas")):
+        return
+    tensor = _tensor_degrees(i, gpus)
+    for pp in _values(i, "pp", divisors(gpus)):
+        if layers_cover(i, pp):
+            continue
+        for tp in tensor:
+            ep, rest = divmod(gpus, pp * tp)
+            if rest or experts_divide(i, ep) or expert_width_divides(i, tp):
+                continue
+            if not (i.space.admits("ep", ep) and i.space.admits("dp", ep) and i.space.admits("etp", tp)):
+                continue
+            for m in _microbatches(i, 1, ep):
+                s = Strategy(tp, 1, ep, pp, tp, ep, 1, 1, m)
+                if not tp_in_domain(i, s):
+                    yield s
+
+
+def _folded(i: Instance) -> Iterator[Strategy]:
+    gpus = i.cluster.pool.gpus
+    experts = _memoised(partial(_expert_sides, i))
+    tensor = _tensor_degrees(i, gpus)
+    for replicas in _values(i, "replicas", [r for r in divisors(i.workload.sequences) if r <= gpus]):
+        parallel = divisors(i.workload.sequences // replicas)
+        for pp in _values(i, "pp", list(range(1, min(gpus // replicas, i.architecture.layer_count) + 1))):
+            room = gpus // (replicas * pp)
+            for tp in tensor:
+                for cp in _values(i, "cp", list(range(1, room // tp + 1))):
+                    if context_covers(i, cp):
+                        break
+                    for dp in _values(i, "dp", [d for d in parallel if d <= room // (tp * cp)]):
+                        sides = experts(tp, tp * cp * dp)
+                        for m in _microbatches(i, replicas, dp):
+                            for etp, ep, edp in sides:
+                                for order in i.space.orders:
+                                    s = Strategy(tp, cp, dp, pp, etp, ep, edp, replicas, m, order)
+                                    if not i.space.tp_in_domain or not tp_in_domain(i, s):
+                                        yield s
+
+
+def _expert_sides(i: Instance, tp: int, stage_gpus: int) -> list[tuple[int, int, int]]:
+    """(etp, ep, edp) with product `stage_gpus`."""
+    found = []
+    for ep in _expert_degrees(i, stage_gpus):
+        if stage_gpus % ep:
+            continue
+        for etp in _values(i, "etp", divisors(stage_gpus // ep)):
+            edp = stage_gpus // (ep * etp)
+            if not (expert_width_divides(i, etp) or dense_model(i, tp, etp)) and i.space.admits("edp", edp):
+                found.append((etp, ep, edp))
+    return found
+
+
+def _memoised(function: Callable[[int, int], R]) -> Callable[[int, int], R]:
+    found: dict[tuple[int, int], R] = {}
+
+    def wrapped(a: int, b: int) -> R:
+        if (a, b) not in found:
+            found[a, b] = function(a, b)
+        return found[a, b]
+
+    return wrapped

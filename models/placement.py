@@ -1,0 +1,146 @@
+"""Experts to EP ranks: all placements of a small layer, and bounds on every placement of a large one."""
+
+from fractions import Fraction
+from functools import lru_cache
+from math import prod
+from typing import NamedTuple
+
+from models.layout import Pattern, domain_counts
+from models.routing import Profile, load_classes, profile, routing_probability, touch_probability
+from models.strategy import RankContents
+from models.units import CERTAIN, ceil_div
+
+MOST_STATES = 2_000  # partial placements looked at before a layer counts as large
+
+
+class Front(NamedTuple):
+    """Profiles such that every placement's profile is no better than one of them.
+
+    `exact`: each profile belongs to the placement beside it. Otherwise there is one profile, a
+    lower bound in each component, and no placement.
+    """
+
+    options: tuple[tuple[Profile, RankContents | None], ...]
+    exact: bool
+
+
+def contiguous(experts: int, ep: int) -> RankContents:
+    """Expert e on rank e // (experts / ep): the engines' default."""
+    slots = experts // ep
+    return tuple(tuple(range(r * slots, (r + 1) * slots)) for r in range(ep))
+
+
+@lru_cache(maxsize=20_000)
+def front(loads: tuple[int, ...], top_k: int, ep: int, tokens: int, patterns: tuple[Pattern, ...]) -> Front:
+    """The non-dominated profiles of one MoE layer over `ep` ranks that `tokens` tokens reach."""
+    if ep == 1 or load_classes(loads) == 1:  # every placement has the same profile
+        only = contiguous(len(loads), ep)
+        return Front(((profile(only, loads, top_k, tokens, patterns), only),), True)
+    found = all_placements(loads, ep, patterns)
+    if found is None:
+        return Front(((ideal_profile(loads, top_k, ep, tokens, patterns), None),), False)
+    priced = sorted((profile(p, loads, top_k, tokens, patterns), p) for p in found)
+    best: list[tuple[Profile, RankContents]] = []
+    for candidate in priced:
+        if not any(kept.within(candidate[0]) for kept, _ in best):
+            best.append(candidate)
+    return Front(tuple(best), True)
+
+
+def all_placements(loads: tuple[int, ...], ep: int, patterns: tuple[Pattern, ...]) -> list[RankContents] | None:
+    """One representative of every class of placements with the same loads per rank and domain.
+
+    None when more than MOST_STATES partial placements would have to be kept.
+    """
+    slots = len(loads) // ep
+    states: dict[object, tuple[tuple[int, ...], ...]] = {(): ((),) * ep}
+    for expert in sorted(range(len(loads)), key=lambda e: (-loads[e], e)):
+        grown: dict[object, tuple[tuple[int, ...], ...]] = {}
+        for state in states.values():
+            for rank in range(ep):
+                if len(state[rank]) < slots:
+                    new = state[:rank] + ((*state[rank], expert),) + state[rank + 1 :]
+                    grown.setdefault(_alike(new, loads, patterns), new)
+        if len(grown) > MOST_STATES:
+            return None
+        states = grown
+    return [tuple(tuple(sorted(rank)) for rank in state) for state in states.values()]
+
+
+def _alike(state: RankContents, loads: tuple[int, ...], patterns: tuple[Pattern, ...]) -> object:
+    """Equal for states that differ by experts of equal load, or ranks and domains of equal role."""
+    weights = [tuple(loads[e] for e in rank) for rank in state]
+    if len(patterns) > 1:
+        return tuple(weights)
+    domains: dict[int, list[tuple[int, ...]]] = {}
+    for rank, domain in zip(weights, patterns[0], strict=True):
+        domains.setdefault(domain, []).append(rank)
+    return tuple(sorted(tuple(sorted(ranks)) for ranks in domains.values()))
+
+
+def ideal_profile(loads: tuple[int, ...], top_k: int, ep: int, tokens: int, patterns: tuple[Pattern, ...]) -> Profile:
+    """Lower bounds on each component, over every placement without replicas."""
+    total = sum(loads)
+    touches = [touch_probability(routing_probability(w, total, top_k), tokens) for w in loads]
+    hottest = least_maximum(loads, ep)
+    copies = max(_least_copies(loads, top_k, pattern) for pattern in patterns) if len(patterns[0]) > 1 else 0
+    return Profile(ceil_div(tokens * top_k * hottest, total), least_maximum(touches, ep), copies)
+
+
+def least_maximum(weights: list[int] | tuple[int, ...], ranks: int) -> int:
+    """Lower bound on the heaviest rank when each of `ranks` ranks takes equally many items.
+
+    Area: the mean. Pigeonhole: of the q * ranks + 1 heaviest items some rank holds q + 1, which
+    weigh at least the lightest q + 1 of them; its other slots weigh at least the lightest items.
+    Counting: the k heaviest items lie on at most k ranks; those hold k * (slots - 1) others.
+    """
+    slots = len(weights) // ranks
+    s = sorted(weights, reverse=True)
+    below = [0]
+    for w in reversed(s):
+        below.append(below[-1] + w)  # below[n]: the n lightest
+    best = ceil_div(sum(s), ranks)
+    for q in range(slots):
+        rest = slots - q - 1
+        best = max(best, sum(s[q * ranks - j] for j in range(q + 1)) + below[rest])
+    heavy = 0
+    for k in range(1, ranks + 1):
+        heavy += s[k - 1]
+        best = max(best, ceil_div(heavy + below[k * (slots - 1)], k))
+    return best
+
+
+def _least_copies(loads: tuple[int, ...], top_k: int, pattern: Pattern) -> int:
+    """Lower bound on the copies through the busiest scale-out port.
+
+    Equal domains: the chances to miss a domain multiply to Q = prod(1 - p_e) whatever the
+    placement, so some domain is missed with at most the d-th root of Q and reached with the rest.
+    Unequal ones: a domain with n of the ranks is reached at least as often as if it held the
+    lightest experts.
+    """
+    counts = domain_counts(pattern)
+    d, size = len(counts), sum(counts)
+    if d == 1:
+        return 0
+    total, slots = sum(loads), len(loads) // size
+    missing = [CERTAIN - routing_probability(w, total, top_k) for w in sorted(loads)]
+    if len(set(counts)) == 1:
+        return (d - 1) * _least_reach(prod(missing), len(missing), d)
+    bound = 0
+    for n in counts:
+        lightest = Fraction(prod(missing[: n * slots]), CERTAIN ** (n * slots))
+        reach = -((lightest - 1) * CERTAIN).__floor__()
+        bound = max(bound, ceil_div((size - n) * reach, n))
+    return bound
+
+
+def _least_reach(missed: int, factors: int, domains: int) -> int:
+    """Smallest x with (1 - x)**domains <= missed / CERTAIN**factors, all in 2**-32 fixed point."""
+    low, high = 0, CERTAIN
+    while low < high:
+        middle = (low + high) // 2
+        if (CERTAIN - middle) ** domains * CERTAIN**factors <= missed * CERTAIN**domains:
+            high = middle
+        else:
+            low = middle + 1
+    return low

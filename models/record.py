@@ -1,0 +1,45 @@
+"""Frozen, strict records: the base of everything that is read from or written to a file."""
+
+from typing import Annotated, Self
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+
+SOURCE_KINDS = ("measured", "datasheet", "paper", "assumed")  # strongest first
+
+Source = Annotated[str, StringConstraints(pattern=r"^(measured|datasheet|paper|assumed): \S", max_length=400)]
+Name = Annotated[str, StringConstraints(min_length=1, max_length=120)]
+
+
+class Record(BaseModel):
+    """A frozen record: unknown fields are refused, types are not coerced."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+
+class SourcedRecord(Record):
+    """A record of constants, each with its origin.
+
+    `sources` maps a field name to "measured|datasheet|paper|assumed: where"; "*" covers the rest.
+    """
+
+    sources: dict[str, Source] = Field(description='origin of each constant; key "*" covers every field not named')
+
+    @model_validator(mode="after")
+    def _every_constant_has_a_source(self) -> Self:
+        fields = set(type(self).model_fields) - {"sources"}
+        unknown = sorted(set(self.sources) - fields - {"*"})
+        if unknown:
+            raise ValueError(f'sources names "{unknown[0]}", which is not a field here; use one of {", ".join(sorted(fields))}')
+        bare = sorted(f for f in self.constants() if f not in self.sources)
+        if bare and "*" not in self.sources:
+            raise ValueError(f'{bare[0]} has no source; add sources["{bare[0]}"] or sources["*"]')
+        return self
+
+    def constants(self) -> tuple[str, ...]:
+        """Names of the fields that hold numbers (not names, kinds or absent values)."""
+        values = ((f, getattr(self, f)) for f in type(self).model_fields if f != "sources")
+        return tuple(f for f, v in values if v is not None and not isinstance(v, str | bool | SourcedRecord))
+
+    def source_of(self, field: str) -> str:
+        """The source of one constant."""
+        return self.sources.get(field, self.sources.get("*", "assumed: no source given"))

@@ -1,0 +1,132 @@
+"""One decision: the degrees, micro-batches and rank order, and the plan that completes them."""
+
+from collections.abc import Sequence
+from itertools import permutations
+from typing import Annotated, NamedTuple
+
+from pydantic import Field
+
+from models.record import Record
+
+Degree = Annotated[int, Field(ge=1, le=100_000)]
+DEGREES = ("tp", "cp", "dp", "pp", "etp", "ep", "edp", "replicas", "microbatches")
+DEFAULT_ORDER = "tp-cp-dp|etp-ep-edp"
+ORDERS = tuple(f"{'-'.join(a)}|{'-'.join(e)}" for a in permutations(("tp", "cp", "dp")) for e in permutations(("etp", "ep", "edp")))
+
+
+class Strategy(NamedTuple):
+    """Degrees, micro-batches and rank order. What was chosen, not what it costs.
+
+    Attention side tp * cp * dp and expert side etp * ep * edp fill the same GPUs of each of `pp`
+    stages; `replicas` copies of the whole split the sequences. In `order`, each side is listed
+    innermost first; stages are outside both, replicas outside all.
+    """
+
+    tp: int
+    cp: int
+    dp: int
+    pp: int
+    etp: int
+    ep: int
+    edp: int
+    replicas: int
+    microbatches: int
+    order: str = DEFAULT_ORDER
+
+    @property
+    def stage_gpus(self) -> int:
+        return self.tp * self.cp * self.dp
+
+    @property
+    def world(self) -> int:
+        """GPUs of one replica."""
+        return self.stage_gpus * self.pp
+
+    @property
+    def gpus(self) -> int:
+        """GPUs of all replicas."""
+        return self.world * self.replicas
+
+    def degrees(self) -> dict[str, int]:
+        return {d: getattr(self, d) for d in DEGREES}
+
+    def label(self) -> str:
+        """Compact name, e.g. `EP64 TP2 PP1` with the degrees that differ from 1 after them."""
+        main = f"EP{self.ep} TP{self.tp} PP{self.pp}"
+        rest = "".join(f" {d.upper()}{getattr(self, d)}" for d in ("dp", "cp", "etp", "edp") if getattr(self, d) > 1)
+        tail = (f" x{self.replicas}" if self.replicas > 1 else "") + (f" mb{self.microbatches}" if self.microbatches > 1 else "")
+        return main + rest + tail + ("" if self.order == DEFAULT_ORDER else f" [{self.order}]")
+
+
+class Degrees(Record):
+    """The degrees of a plan as a file states them; absent ones are filled in."""
+
+    tp: Degree | None = None
+    cp: Degree | None = None
+    dp: Degree | None = None
+    pp: Degree | None = None
+    etp: Degree | None = None
+    ep: Degree | None = None
+    edp: Degree | None = None
+    replicas: Degree | None = None
+    microbatches: Degree | None = None
+
+
+RankContents = tuple[tuple[int, ...], ...]
+"""Experts held by each EP rank of one MoE layer."""
+
+
+class PlanFile(Record):
+    """A plan as a user writes it: only `degrees` is needed; the rest is chosen best when absent."""
+
+    name: str | None = None
+    degrees: Degrees
+    order: str | None = Field(default=None, description="rank order, innermost first, e.g. " + DEFAULT_ORDER)
+    stages: tuple[Degree, ...] | None = Field(default=None, description="layers of each stage, in order")
+    placement: tuple[tuple[tuple[Annotated[int, Field(ge=0, le=4095)], ...], ...], ...] | None = Field(
+        default=None, description="experts of each EP rank, for each MoE layer"
+    )
+
+
+class Plan(NamedTuple):
+    """A complete decision: strategy, layers per stage, and each MoE layer's experts per EP rank."""
+
+    strategy: Strategy
+    stages: tuple[int, ...]
+    placement: tuple[RankContents, ...]
+
+
+def fill_degrees(stated: Degrees, order: str | None = None) -> tuple[Strategy, tuple[str, ...]]:
+    """The strategy that `stated` means, and the names of the degrees that were filled in.
+
+    cp, pp, replicas and microbatches default to 1. When neither dp nor edp is stated, the plan is
+    read as in the classic space (dp = ep, edp = 1, etp = tp); otherwise the identity
+    tp * cp * dp = etp * ep * edp gives what is missing, with etp = ep = 1 where it leaves a choice.
+    """
+    d: dict[str, int | None] = {name: getattr(stated, name) for name in DEGREES}
+    missing = tuple(name for name in DEGREES if d[name] is None)
+    for name in ("tp", "cp", "pp", "replicas", "microbatches"):
+        d[name] = d[name] or 1
+    if d["dp"] is None and d["edp"] is None:
+        d["ep"] = d["ep"] or 1
+        d["etp"] = d["etp"] or d["tp"]
+        d["edp"] = 1
+    d["ep"] = d["ep"] or 1
+    d["etp"] = d["etp"] or 1
+    attention, experts = (d["tp"] or 1) * (d["cp"] or 1), d["etp"] * d["ep"]
+    if d["dp"] is None:
+        d["dp"] = max(1, experts * (d["edp"] or 1) // attention)
+    if d["edp"] is None:
+        d["edp"] = max(1, attention * d["dp"] // experts)
+    return Strategy(**{k: v or 1 for k, v in d.items()}, order=order or DEFAULT_ORDER), missing
+
+
+def complete_stages(layers: int, pp: int) -> tuple[int, ...]:
+    """As even a split as possible, longer stages first."""
+    return tuple(layers // pp + (p < layers % pp) for p in range(pp))
+
+
+def stage_ranges(stages: Sequence[int]) -> list[range]:
+    """Layer indices of each stage."""
+    starts = [sum(stages[:p]) for p in range(len(stages))]
+    return [range(s, s + n) for s, n in zip(starts, stages, strict=True)]

@@ -1,0 +1,99 @@
+"""Integer arithmetic with units: what every other module counts in.
+
+Bytes, FLOP, tokens and nanoseconds are plain integers; rates are per second; fractions are parts
+per million; money is micro-dollars; probabilities are 2**-32 fixed point. Demand rounds up and
+supply rounds down, once per term.
+"""
+
+import re
+from decimal import Decimal, InvalidOperation
+from typing import Annotated
+
+from pydantic import BeforeValidator, Field
+
+PPM = 1_000_000
+NS_PER_S = 1_000_000_000
+CERTAIN = 1 << 32  # probability 1 in 2**-32 fixed point
+MAX_INT = 10**18  # largest value any field may hold: 1 EB, 1 EFLOP/s, 30 years in ns
+
+_SI = {"": 1, "k": 10**3, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12, "P": 10**15}
+_BINARY = {"Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40}
+
+_BYTES = {f"{p}B": Decimal(f) for p, f in (_SI | _BINARY).items()}
+_BITS = {f"{p}bit": Decimal(f) / 8 for p, f in _SI.items()}
+_UNITS: dict[str, dict[str, Decimal]] = {
+    "bytes": _BYTES,
+    "bytes/s": {f"{u}/s": f for u, f in (_BYTES | _BITS).items()},
+    "FLOP/s": {f"{p}FLOP/s": Decimal(f) for p, f in _SI.items()},
+    "ns": {
+        "ns": Decimal(1),
+        "us": Decimal(10**3),
+        "µs": Decimal(10**3),
+        "ms": Decimal(10**6),
+        "s": Decimal(10**9),
+    },
+    "ppm": {"ppm": Decimal(1), "%": Decimal(10**4)},
+    "micro-USD/h": {"USD/h": Decimal(10**6), "$/h": Decimal(10**6)},
+    "tokens/s": {"tokens/s": Decimal(1)},
+}
+_QUANTITY = re.compile(r"\s*([0-9][0-9_]{0,30}(?:\.[0-9]{1,30})?)\s*([^\s0-9]\S{0,11})\s*")
+
+
+def ceil_div(a: int, b: int) -> int:
+    """ceil(a / b) for integers, b > 0."""
+    return -(-a // b)
+
+
+def log2_ceil(n: int) -> int:
+    """ceil(log2 n) for n >= 1: the rounds of a recursive-halving collective."""
+    return (n - 1).bit_length()
+
+
+def transfer_ns(size_bytes: int, bytes_per_s: int) -> int:
+    """ceil(bytes / bandwidth), ns."""
+    return ceil_div(size_bytes * NS_PER_S, bytes_per_s)
+
+
+def dtype_bytes(elements: int, bits: int) -> int:
+    """Bytes that hold `elements` numbers of `bits` bits each, rounded up once."""
+    return ceil_div(elements * bits, 8)
+
+
+def parse_quantity(value: object, dimension: str) -> object:
+    """`"50 GB/s"` -> 50_000_000_000; integers pass through unchanged.
+
+    Raises ValueError naming the units that fit when the text is not a whole number of base units.
+    """
+    if not isinstance(value, str):
+        if isinstance(value, float):
+            raise ValueError(f'write an integer of {dimension} or a string such as "{_example(dimension)}"')
+        return value
+    units = _UNITS[dimension]
+    match = _QUANTITY.fullmatch(value)
+    if match is None or match[2] not in units:
+        raise ValueError(f'"{value[:40]}" is not a quantity in {dimension}; write a number and one of {", ".join(units)}')
+    try:
+        amount = Decimal(match[1].replace("_", "")) * units[match[2]]
+    except InvalidOperation as error:  # pragma: no cover - the pattern admits only digits
+        raise ValueError(f'"{value[:40]}" is not a number') from error
+    if amount != int(amount):
+        raise ValueError(f'"{value[:40]}" is not a whole number of {dimension}')
+    return int(amount)
+
+
+def _example(dimension: str) -> str:
+    return f"12.5 {list(_UNITS[dimension])[-1]}"
+
+
+def _quantity(dimension: str) -> BeforeValidator:
+    return BeforeValidator(lambda v: parse_quantity(v, dimension), json_schema_input_type=int | str)
+
+
+Bytes = Annotated[int, Field(ge=0, le=MAX_INT), _quantity("bytes")]
+BytesPerSecond = Annotated[int, Field(gt=0, le=MAX_INT), _quantity("bytes/s")]
+FlopPerSecond = Annotated[int, Field(gt=0, le=MAX_INT), _quantity("FLOP/s")]
+Nanoseconds = Annotated[int, Field(ge=0, le=MAX_INT), _quantity("ns")]
+Ppm = Annotated[int, Field(ge=0, le=PPM), _quantity("ppm")]
+PositivePpm = Annotated[int, Field(gt=0, le=PPM), _quantity("ppm")]
+MicroUsdPerHour = Annotated[int, Field(ge=0, le=MAX_INT), _quantity("micro-USD/h")]
+TokensPerSecond = Annotated[int, Field(gt=0, le=MAX_INT), _quantity("tokens/s")]

@@ -1,0 +1,186 @@
+"""Files to records: JSON or YAML, safely, with one clear sentence when something is wrong."""
+
+import json
+from collections.abc import Iterable, Sequence
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, NoReturn, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+MAX_FILE_BYTES = 5_000_000
+MAX_DEPTH = 40
+
+R = TypeVar("R", bound=BaseModel)
+
+
+class InputError(Exception):
+    """Something the user gave cannot be used; the message names it and the remedy."""
+
+
+def _refuse_constant(text: str) -> NoReturn:
+    raise InputError(f"{text} is not a number that can be used; write a finite integer or a quantity with its unit")
+
+
+def _unique(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in found:
+            raise InputError(f'"{key[:60]}" is given twice in one object; keep one')
+        found[key] = value
+    return found
+
+
+def read_text(path: Path) -> str:
+    """The file's text. Raises InputError when it cannot be read, is too large, or is not UTF-8."""
+    try:
+        if not path.is_file():
+            raise InputError(f"{path}: no such file; check the path")
+        size = path.stat().st_size
+        if size > MAX_FILE_BYTES:
+            raise InputError(f"{path}: {size} bytes; files above {MAX_FILE_BYTES} bytes are refused, shorten it")
+        return path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror}); check the path and its permissions") from error
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: not UTF-8 text (byte {error.start}); save it as UTF-8") from error
+
+
+def read_data(path: Path) -> Any:
+    """The file's JSON or YAML value. Duplicate keys, NaN, deep nesting and YAML tags are refused."""
+    text = read_text(path)
+    try:
+        if path.suffix in (".yaml", ".yml"):
+            from optimizer.yaml_reading import parse_yaml
+
+            value = parse_yaml(text)
+        else:
+            value = json.loads(text, object_pairs_hook=_unique, parse_constant=_refuse_constant)
+    except json.JSONDecodeError as error:
+        raise InputError(f"{path}: line {error.lineno}, column {error.colno}: not JSON ({error.msg}); correct it there") from error
+    except RecursionError as error:
+        raise InputError(f"{path}: nested too deeply; at most {MAX_DEPTH} levels are read") from error
+    except ValueError as error:  # integers with thousands of digits
+        raise InputError(f"{path}: a number is too long to read; shorten it") from error
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
+    if _depth_exceeds(value, MAX_DEPTH):
+        raise InputError(f"{path}: nested too deeply; at most {MAX_DEPTH} levels are read")
+    return value
+
+
+def _depth_exceeds(value: Any, limit: int) -> bool:
+    level = [value]
+    for _ in range(limit):
+        level = [child for v in level for child in _children(v)]
+        if not level:
+            return False
+    return True
+
+
+def _children(value: Any) -> Iterable[Any]:
+    if isinstance(value, dict):
+        return value.values()
+    return value if isinstance(value, list) else ()
+
+
+def read_record(path: Path, record: type[R], overrides: Sequence[str] = ()) -> R:
+    """The file as a record, after `PATH=VALUE` overrides. Raises InputError with one sentence."""
+    return validate(read_with_overrides(path, overrides), record, str(path))
+
+
+def read_with_overrides(path: Path, overrides: Sequence[str]) -> Any:
+    """The file's value with each `PATH=VALUE` applied."""
+    data = read_data(path)
+    for override in overrides:
+        name, _, value = override.partition("=")
+        if not _ or not name.strip():
+            raise InputError(f'--set "{override[:80]}": write PATH=VALUE, e.g. workload.sequences=64')
+        set_path(data, name.strip(), parse_value(value))
+    return data
+
+
+def validate(data: Any, record: type[R], origin: str) -> R:
+    """`data` as a record. Raises InputError naming origin, field, value and remedy."""
+    try:
+        return record.model_validate_json(json.dumps(data))
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        raise InputError(f"{origin}: {_sentence(first, record)}") from error
+    except (ValueError, TypeError) as error:
+        raise InputError(f"{origin}: cannot be written as JSON ({error}); use strings, integers, lists and objects") from error
+
+
+def _sentence(error: Any, record: type[BaseModel]) -> str:
+    where = ".".join(str(p) for p in error["loc"]) or "top level"
+    message, kind = error["msg"].removeprefix("Value error, "), error["type"]
+    if kind == "missing":
+        return f"{where}: missing; add it (see `shardproof schema`)"
+    shown = json.dumps(error["input"], default=str)
+    shown = shown if len(shown) <= 80 else shown[:77] + "..."
+    if kind == "extra_forbidden":
+        close = get_close_matches(str(error["loc"][-1]), _field_names(record), n=1)
+        hint = f'did you mean "{close[0]}"?' if close else "remove it"
+        return f"{where}: no such field; {hint}"
+    if kind == "value_error":
+        return f"{where}: {message}" if isinstance(error["input"], dict) else f"{where}: {message}, got {shown}"
+    return f"{where}: {message.lower()}, got {shown}; correct it (see `shardproof schema`)"
+
+
+def _field_names(record: type[BaseModel]) -> list[str]:
+    text = json.dumps(record.model_json_schema())
+    schema: dict[str, Any] = json.loads(text)
+    parts = [schema, *schema.get("$defs", {}).values()]
+    return sorted({name for part in parts for name in part.get("properties", {})})
+
+
+def parse_value(text: str) -> Any:
+    """A `--set` value: JSON where it parses (integers, lists, true, null), else the text itself."""
+    try:
+        value = json.loads(text, object_pairs_hook=_unique, parse_constant=_refuse_constant)
+    except (json.JSONDecodeError, RecursionError, ValueError):
+        return text.strip()
+    return text.strip() if isinstance(value, float) else value
+
+
+def set_path(data: Any, path: str, value: Any) -> None:
+    """Set one field of nested data, in place.
+
+    Steps are separated by dots; list positions are numbers. A list of one element may be stepped
+    through without its index: `cluster.scale_out.latency_ns` skips `pools.0`. A constant so set
+    is marked as assumed in the `sources` beside it.
+    """
+    *steps, last = path.split(".")
+    node = data
+    for step in steps:
+        node = _step(node, step, path)
+    node = _owner(node, last)
+    if isinstance(node, list) and last.isdigit() and int(last) < len(node):
+        node[int(last)] = value
+    elif isinstance(node, dict):
+        node[last] = value
+        if isinstance(node.get("sources"), dict) and last != "sources":
+            node["sources"][last] = "assumed: set on the command line"
+    else:
+        raise InputError(f"--set {path}: nothing to set at {last!r}; see `shardproof schema instance` for the fields")
+
+
+def _owner(node: Any, name: str) -> Any:
+    """The object that has `name`, looking through lists of one and objects that only hold such a list."""
+    while True:
+        if isinstance(node, list) and len(node) == 1 and not name.isdigit():
+            node = node[0]
+        elif isinstance(node, dict) and name not in node and set(node) == {"pools"}:
+            node = node["pools"]
+        else:
+            return node
+
+
+def _step(node: Any, step: str, path: str) -> Any:
+    node = _owner(node, step)
+    if isinstance(node, list) and step.isdigit() and int(step) < len(node):
+        return node[int(step)]
+    if isinstance(node, dict) and isinstance(node.get(step), dict | list):
+        return node[step]
+    known = ", ".join(sorted(node)) if isinstance(node, dict) else f"0..{len(node) - 1}" if isinstance(node, list) else "nothing"
+    raise InputError(f"--set {path}: no {step!r} to step into; there is {known[:300]}")
