@@ -1,20 +1,23 @@
 """What every plan of a strategy costs at least, whatever its split and placements.
 
-`Bounds.quick` is closed-form and never above `Bounds.exact`; `exact` is attained where every
-layer's placement front is exact (uniform loads and small layers).
+Three bounds, each at least as large and as dear to compute as the one before: `work` (memory, and
+computation alone), `quick` (with communication, closed-form split) and `exact`, which is attained
+where every layer's placement front is exact (uniform loads and small layers).
 """
 
 from collections.abc import Hashable
 from itertools import groupby
 from typing import NamedTuple
 
+from models.evaluate import moe_layer_indices
 from models.instance import Instance
 from models.operators import attention_weights, dense_width
-from models.placement import Front, front
+from models.placement import Front, front, ideal_profile
+from models.routing import Profile
 from models.rules import longest_step
 from models.stages import UNLIMITED, Item, Runs, Split, best_split, fewest_stages
 from models.strategy import RankContents, Strategy
-from models.terms import Price, Shape, Terms
+from models.terms import Groups, Price, Shape, Terms
 from models.units import NS_PER_S, PPM, ceil_div
 
 Choice = tuple[int, int, int]
@@ -24,16 +27,29 @@ Choice = tuple[int, int, int]
 class LayerRun(NamedTuple):
     """Consecutive layers that cost the same: what one micro-batch takes in each."""
 
-    count: int
+    length: int
     group: int
     choices: tuple[Choice, ...]
     placements: tuple[RankContents | None, ...]
 
 
+class Sketch(NamedTuple):
+    """Memory and computation of one micro-batch: what few of the degrees already tell."""
+
+    shape: Shape
+    layers: tuple[tuple[int, int, int], ...]
+    """layers in order as (count, weight bytes, KV cache bytes per sequence)"""
+    room: int
+    """bytes that the layers and ends of one stage may take"""
+    first_bytes: int
+    last_bytes: int
+    compute_ns: int
+    longest_ns: int
+
+
 class Case(NamedTuple):
     """One micro-batch through the whole model under some degrees, before it is cut into stages."""
 
-    shape: Shape
     layers: tuple[LayerRun, ...]
     exact: bool
     first: Price
@@ -66,18 +82,55 @@ class Bounds:
         self.instance = instance
         self.terms = terms or Terms(instance)
         self._domain = instance.cluster.pool.scale_up_domain_gpus
+        self._sketches: dict[Hashable, Sketch] = {}
         self._cases: dict[Hashable, Case] = {}
-        self._sizes: dict[Hashable, tuple[int, int]] = {}
+        self._ideals: dict[Hashable, Profile] = {}
         self._limit = longest_step(instance)
         pool = instance.cluster.pool
         caps = (pool.scale_up.cap_bytes_per_pass, pool.scale_out.cap_bytes_per_pass)
-        self._capped = caps != (None, None)
+        self.constrained = caps != (None, None) or self._limit is not None
         self._caps = tuple(UNLIMITED if c is None else c for c in caps)
-        self._group_of_layer = instance.architecture.group_of_layer()
+        moe = moe_layer_indices(instance)
+        groups = enumerate(instance.architecture.group_of_layer())
+        kinds = [(g, instance.load_of_moe_layer(moe[n]) if n in moe else None) for n, g in groups]
+        self._kinds = [(len(list(same)), *kind) for kind, same in groupby(kinds)]
+
+    def work(self, s: Strategy) -> int | str:
+        """A lower bound on the step of a strategy that keeps R1-R12, ns; or "memory" where no split fits.
+
+        step >= (m + PP - 1) * max(mean stage, longest layer), counting computation alone.
+        """
+        sequences = self.instance.workload.sequences // (s.replicas * s.dp * s.microbatches)
+        key = (sequences, s.tp, s.cp, s.ep, s.etp, s.pp == 1)
+        sketch = self._sketches.get(key)
+        if sketch is None:
+            self._sketches[key] = sketch = self._sketch(s)
+        if not _memory_suffices(sketch, s.pp, sequences * s.microbatches):
+            return "memory"
+        return (s.microbatches + s.pp - 1) * max(-(-sketch.compute_ns // s.pp), sketch.longest_ns)
+
+    def _sketch(self, s: Strategy) -> Sketch:
+        terms, shape = self.terms, self.terms.shape(s)
+        fixed, first, last = terms.stage_bytes(shape, s.pp == 1)
+        sizes = tuple((count, *terms.layer_bytes(group, shape)) for count, group, _ in self._kinds)
+        times = [(count, self._least_compute(group, loads, shape)) for count, group, loads in self._kinds]
+        room = self.terms.pool.accelerator.memory_bytes - fixed
+        return Sketch(shape, sizes, room, first, last, sum(n * ns for n, ns in times), max(ns for _, ns in times))
+
+    def _least_compute(self, group: int, loads: tuple[int, ...] | None, shape: Shape) -> int:
+        """Computation of one layer under any placement, ns."""
+        profile, ffn = None, self.terms.arch.layers[group].ffn
+        if loads is not None and ffn.kind == "moe":
+            key = (loads, ffn.top_k, shape.ep, shape.group_tokens)
+            profile = self._ideals.get(key)
+            if profile is None:
+                one_domain = ((0,) * shape.ep,)
+                self._ideals[key] = profile = ideal_profile(loads, ffn.top_k, shape.ep, shape.group_tokens, one_domain)
+        return sum(self.terms.compute(group, shape, profile).values())
 
     def case(self, s: Strategy) -> Case:
         """The case of a strategy; strategies that differ only in stages and replicas often share one."""
-        stage = s.tp * s.cp * s.dp
+        stage = s.stage_gpus
         blocks = 1 if stage % self._domain == 0 else min(s.pp * s.replicas, self._domain)
         sequences = self.instance.workload.sequences // (s.replicas * s.dp * s.microbatches)
         key = (sequences, s.tp, s.cp, s.dp, s.ep, s.etp, blocks, s.order)
@@ -87,105 +140,78 @@ class Bounds:
         return found
 
     def _build(self, s: Strategy) -> Case:
-        shape = self.terms.shape(s)
-        layers, exact = self._layer_runs(s, shape)
-        first, last = self.terms.first(shape), self.terms.last(shape)
-        least = [(run.count, min(c[0] for c in run.choices)) for run in layers]
-        ends = first.ns + last.ns
+        shape, groups = self.terms.shape(s), self.terms.groups(s)
+        fronts = [self._front(group, loads, shape, groups) for _, group, loads in self._kinds]
+        layers = tuple(
+            self._run(count, group, found, shape, groups) for (count, group, _), found in zip(self._kinds, fronts, strict=True)
+        )
+        first, last = self.terms.first(shape, groups), self.terms.last(shape, groups)
+        least = [(run.length, min(c[0] for c in run.choices)) for run in layers]
         longest = max([ns for _, ns in least] + [least[0][1] + first.ns, least[-1][1] + last.ns])
-        return Case(shape, layers, exact, first, last, sum(n * ns for n, ns in least) + ends, longest)
+        total = sum(n * ns for n, ns in least) + first.ns + last.ns
+        return Case(layers, all(f is None or f.exact for f in fronts), first, last, total, longest)
 
-    def _layer_runs(self, s: Strategy, shape: Shape) -> tuple[tuple[LayerRun, ...], bool]:
-        arch, moe_layer, exact = self.terms.arch, 0, True
-        described: list[tuple[int, Front | None]] = []
-        for group in self._group_of_layer:
-            ffn, found = arch.layers[group].ffn, None
-            if ffn.kind == "moe":
-                loads = self.instance.load_of_moe_layer(moe_layer)
-                found = front(loads, ffn.top_k, s.ep, shape.group_tokens, shape.ep_groups)
-                exact, moe_layer = exact and found.exact, moe_layer + 1
-            described.append((group, found))
-        runs = [(len(list(same)), *key) for key, same in groupby(described)]
-        return tuple(self._run(count, group, found, shape) for count, group, found in runs), exact
+    def _front(self, group: int, loads: tuple[int, ...] | None, shape: Shape, groups: Groups) -> Front | None:
+        ffn = self.terms.arch.layers[group].ffn
+        if loads is None or ffn.kind != "moe":
+            return None
+        return front(loads, ffn.top_k, shape.ep, shape.group_tokens, groups.ep)
 
-    def _run(self, count: int, group: int, found: Front | None, shape: Shape) -> LayerRun:
+    def _run(self, count: int, group: int, found: Front | None, shape: Shape, groups: Groups) -> LayerRun:
         options = found.options if found else ((None, None),)
-        prices = [self.terms.layer(group, shape, profile) for profile, _ in options]
+        prices = [self.terms.layer(group, shape, groups, profile) for profile, _ in options]
         choices = tuple((p.ns, p.traffic.scale_up_bytes, p.traffic.scale_out_bytes) for p in prices)
         return LayerRun(count, group, choices, tuple(placement for _, placement in options))
 
     def quick(self, s: Strategy) -> int | str:
-        """A lower bound on the step of a strategy that keeps R1-R12, ns; or the rule no plan of it keeps.
+        """A lower bound on the step of a strategy that passed `work`, ns; or the rule no plan of it keeps.
 
         step >= (m + PP - 1) * max(mean stage, longest layer) + (PP - 1) * transfer.
         """
-        case = self.case(s)
-        if not self._memory_suffices(s, case):
-            return "memory"
-        if self._capped or self._limit:
+        if self.constrained:
             exact = self.exact(s)
             return exact if isinstance(exact, str) else exact.step_ns
-        return self._step(s, case, max(ceil_div(case.total_ns, s.pp), case.longest_ns))
+        case = self.case(s)
+        return self._step(s, max(ceil_div(case.total_ns, s.pp), case.longest_ns))
 
-    def _step(self, s: Strategy, case: Case, slowest_ns: int) -> int:
+    def _step(self, s: Strategy, slowest_ns: int) -> int:
         step = (s.microbatches + s.pp - 1) * slowest_ns
-        return step if s.pp == 1 else step + (s.pp - 1) * self.terms.transfer(s, case.shape).ns
+        return step if s.pp == 1 else step + (s.pp - 1) * self.terms.transfer(s, self.terms.shape(s)).ns
 
-    def _memory_suffices(self, s: Strategy, case: Case) -> bool:
-        runs, room = self._memory_runs(s, case), self._room(s, case)
-        if s.pp == 1:
-            return sum(n * item.memory for n, item in runs) <= room.memory
-        needed = fewest_stages(runs, room.memory)
-        return needed is not None and needed <= s.pp
-
-    def _layer_memory(self, group: int, s: Strategy) -> int:
-        key = (group, s.tp, s.cp, s.etp, s.ep)
-        found = self._sizes.get(key)
-        if found is None:
-            self._sizes[key] = found = self.terms.layer_bytes(group, s)
-        weights, cache = found
-        return weights + cache * self.terms.sequences_per_rank(s)
-
-    def _memory_runs(self, s: Strategy, case: Case) -> Runs:
-        """Layers with their memory only, the ends merged into the outermost layers."""
-        _, first, last = self.terms.stage_bytes(s, case.shape)
-        return _with_ends([(run.count, Item(self._layer_memory(run.group, s), ((0, 0, 0),))) for run in case.layers], first, last)
-
-    def _room(self, s: Strategy, case: Case) -> Room:
-        fixed, _, _ = self.terms.stage_bytes(s, case.shape)
-        memory = self.instance.cluster.pool.accelerator.memory_bytes - fixed
-        if not self._capped:
-            return Room(memory, UNLIMITED, UNLIMITED)
-        transfer = self.terms.transfer(s, case.shape)
-        m = s.microbatches
-        return Room(memory, self._caps[0] - m * transfer.scale_up_bytes, self._caps[1] - m * transfer.scale_out_bytes)
+    def _room(self, s: Strategy) -> Room:
+        shape = self.terms.shape(s)
+        fixed, _, _ = self.terms.stage_bytes(shape, s.pp == 1)
+        transfer, m = self.terms.transfer(s, shape), s.microbatches
+        up, out = (cap - m * sent for cap, sent in zip(self._caps, transfer[1:], strict=True))
+        return Room(self.terms.pool.accelerator.memory_bytes - fixed, up, out)
 
     def runs(self, s: Strategy, case: Case) -> Runs:
         """Layers as the split sees them: ns of one micro-batch, bytes of the whole pass."""
-        _, first_bytes, last_bytes = self.terms.stage_bytes(s, case.shape)
-        m = s.microbatches
+        shape, m, sequences = self.terms.shape(s), s.microbatches, self.terms.sequences_per_rank(s)
+        _, first_bytes, last_bytes = self.terms.stage_bytes(shape, s.pp == 1)
         items = []
         for run in case.layers:
+            weights, cache = self.terms.layer_bytes(run.group, shape)
             choices = tuple((ns, up * m, out * m) for ns, up, out in run.choices)
-            items.append((run.count, Item(self._layer_memory(run.group, s), choices)))
-        ends = [(p.ns, p.traffic.scale_up_bytes * m, p.traffic.scale_out_bytes * m) for p in (case.first, case.last)]
-        return _with_ends(items, first_bytes, last_bytes, ends[0], ends[1])
+            items.append((run.length, Item(weights + cache * sequences, choices)))
+        first, last = ((p.ns, p.traffic.scale_up_bytes * m, p.traffic.scale_out_bytes * m) for p in (case.first, case.last))
+        return _with_ends(items, first_bytes, last_bytes, first, last)
 
     def exact(self, s: Strategy) -> Solution | str:
         """The best split under the bounds on placements; or the rule that no plan of `s` keeps."""
         case = self.case(s)
-        runs, room = self.runs(s, case), self._room(s, case)
+        runs, room = self.runs(s, case), self._room(s)
         split = best_split(runs, s.pp, *room)
         if split is None:
             free = best_split(runs, s.pp, room.memory, UNLIMITED, UNLIMITED)
             return "memory" if free is None else "link"
-        step = self._step(s, case, split.slowest_ns)
+        step = self._step(s, split.slowest_ns)
         if self._limit and step > self._limit[1]:
             return self._limit[0]
         return Solution(step, split, self._placements(case, split), case.exact)
 
     def _placements(self, case: Case, split: Split) -> tuple[RankContents | None, ...]:
-        kinds = [(run, c) for run in case.layers for c in range(run.count)]
+        kinds = [(run, c) for run in case.layers for c in range(run.length)]
         moe = self.terms.arch.layers
         return tuple(
             run.placements[chosen] for (run, _), chosen in zip(kinds, split.choices, strict=True) if moe[run.group].ffn.kind == "moe"
@@ -219,6 +245,21 @@ def root_bound(instance: Instance) -> int:
             return gpu_ns * (instance.cluster.pool.price_uusd_per_gpu_hour or 0)
         case "gpus":
             return 1
+
+
+def _memory_suffices(sketch: Sketch, pp: int, sequences: int) -> bool:
+    """Whether some split into `pp` stages fits; the even split is tried before counting stages."""
+    sizes = [(count, weights + cache * sequences) for count, weights, cache in sketch.layers]
+    ends, room = sketch.first_bytes + sketch.last_bytes, sketch.room
+    total = sum(count * size for count, size in sizes) + ends
+    if pp == 1 or total > pp * room:
+        return total <= room
+    layers = sum(count for count, _ in sizes)
+    if -(-layers // pp) * max(size for _, size in sizes) + ends <= room:
+        return True
+    runs = _with_ends([(count, Item(size, ((0, 0, 0),))) for count, size in sizes], sketch.first_bytes, sketch.last_bytes)
+    needed = fewest_stages(runs, room)
+    return needed is not None and needed <= pp
 
 
 def _with_ends(items: list[tuple[int, Item]], first: int, last: int, first_cost: Choice = (0, 0, 0), last_cost: Choice = (0, 0, 0)) -> Runs:

@@ -49,10 +49,10 @@ def moe_layer_indices(instance: Instance) -> dict[int, int]:
 
 def layer_profile(terms: Terms, strategy: Strategy, plan: Plan, moe_layer: int, group_index: int) -> Profile:
     """The profile of one MoE layer under the plan's placement."""
-    shape, ffn = terms.shape(strategy), terms.arch.layers[group_index].ffn
+    ffn = terms.arch.layers[group_index].ffn
     assert ffn.kind == "moe"
-    loads = terms.instance.load_of_moe_layer(moe_layer)
-    return profile(plan.placement[moe_layer], loads, ffn.top_k, shape.group_tokens, shape.ep_groups)
+    loads, tokens = terms.instance.load_of_moe_layer(moe_layer), terms.shape(strategy).group_tokens
+    return profile(plan.placement[moe_layer], loads, ffn.top_k, tokens, terms.groups(strategy).ep)
 
 
 def evaluate(instance: Instance, plan: Plan, terms: Terms | None = None) -> Evaluation:
@@ -81,12 +81,12 @@ def evaluate(instance: Instance, plan: Plan, terms: Terms | None = None) -> Eval
 
 def _stage_prices(terms: Terms, plan: Plan) -> list[list[Price]]:
     """The prices of each stage's layers and ends, for one micro-batch."""
-    shape, groups = terms.shape(plan.strategy), terms.arch.group_of_layer()
+    shape, lie, groups = terms.shape(plan.strategy), terms.groups(plan.strategy), terms.arch.group_of_layer()
     position = moe_layer_indices(terms.instance)
     profiles = {layer: layer_profile(terms, plan.strategy, plan, at, groups[layer]) for layer, at in position.items()}
-    stages = [[terms.layer(groups[n], shape, profiles.get(n)) for n in layers] for layers in stage_ranges(plan.stages)]
-    stages[0].insert(0, terms.first(shape))
-    stages[-1].append(terms.last(shape))
+    stages = [[terms.layer(groups[n], shape, lie, profiles.get(n)) for n in layers] for layers in stage_ranges(plan.stages)]
+    stages[0].insert(0, terms.first(shape, lie))
+    stages[-1].append(terms.last(shape, lie))
     return stages
 
 
@@ -103,11 +103,11 @@ def _named_ns(prices: Iterable[Price]) -> dict[str, int]:
 
 def _stage_memory(terms: Terms, plan: Plan) -> list[dict[str, int]]:
     s, groups = plan.strategy, terms.arch.group_of_layer()
-    sequences = terms.sequences_per_rank(s)
-    fixed, first, last = terms.stage_bytes(s, terms.shape(s))
+    sequences, shape = terms.sequences_per_rank(s), terms.shape(s)
+    fixed, first, last = terms.stage_bytes(shape, s.pp == 1)
     found = []
     for number, layers in enumerate(stage_ranges(plan.stages)):
-        sizes = [terms.layer_bytes(groups[n], s) for n in layers]
+        sizes = [terms.layer_bytes(groups[n], shape) for n in layers]
         ends = (first if number == 0 else 0) + (last if number == s.pp - 1 else 0)
         found.append(
             {

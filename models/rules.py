@@ -261,9 +261,10 @@ def _even_split_memory(i: Instance, s: Strategy, terms: Terms) -> Violation | No
     layers, groups = i.architecture.layer_count, i.architecture.group_of_layer()
     if s.pp > layers:
         return None
-    fixed, first, last = terms.stage_bytes(s, terms.shape(s))
+    shape = terms.shape(s)
+    fixed, first, last = terms.stage_bytes(shape, s.pp == 1)
     most = ceil_div(layers, s.pp)
-    sizes = [w + c * terms.sequences_per_rank(s) for w, c in (terms.layer_bytes(g, s) for g in groups[:most])]
+    sizes = [w + c * terms.sequences_per_rank(s) for w, c in (terms.layer_bytes(g, shape) for g in groups[:most])]
     return memory(i, s.pp, 0, sum(sizes) + fixed + first + (last if s.pp == 1 else 0), "first stage of an even split")
 
 

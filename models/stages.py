@@ -112,7 +112,8 @@ def _fill_single(runs: Runs, pp: int, limit: Need) -> list[int] | None:
 
 def _fill_choices(runs: Runs, pp: int, limit: Need) -> tuple[list[int], tuple[int, ...]] | None:
     """As `_fill_single`, keeping every non-dominated way to choose within the stage so far."""
-    stages, chosen = [0], ()
+    stages: list[int] = [0]
+    chosen: tuple[int, ...] = ()
     start: dict[Need, tuple[int, ...]] = {Need(0, 0, 0, 0): ()}
     states = start
     for item in (item for count, item in runs for _ in range(count)):

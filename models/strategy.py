@@ -103,22 +103,17 @@ def fill_degrees(stated: Degrees, order: str | None = None) -> tuple[Strategy, t
     read as in the classic space (dp = ep, edp = 1, etp = tp); otherwise the identity
     tp * cp * dp = etp * ep * edp gives what is missing, with etp = ep = 1 where it leaves a choice.
     """
-    d: dict[str, int | None] = {name: getattr(stated, name) for name in DEGREES}
-    missing = tuple(name for name in DEGREES if d[name] is None)
-    for name in ("tp", "cp", "pp", "replicas", "microbatches"):
-        d[name] = d[name] or 1
-    if d["dp"] is None and d["edp"] is None:
-        d["ep"] = d["ep"] or 1
-        d["etp"] = d["etp"] or d["tp"]
-        d["edp"] = 1
-    d["ep"] = d["ep"] or 1
-    d["etp"] = d["etp"] or 1
-    attention, experts = (d["tp"] or 1) * (d["cp"] or 1), d["etp"] * d["ep"]
-    if d["dp"] is None:
-        d["dp"] = max(1, experts * (d["edp"] or 1) // attention)
-    if d["edp"] is None:
+    given = {name: value for name in DEGREES if (value := getattr(stated, name)) is not None}
+    d = dict.fromkeys(("tp", "cp", "pp", "ep", "replicas", "microbatches"), 1) | given
+    if "dp" not in given and "edp" not in given:
+        d = {"etp": d["tp"], "edp": 1} | d
+    d = {"etp": 1} | d
+    attention, experts = d["tp"] * d["cp"], d["etp"] * d["ep"]
+    if "dp" not in d:
+        d["dp"] = max(1, experts * d["edp"] // attention)
+    if "edp" not in d:
         d["edp"] = max(1, attention * d["dp"] // experts)
-    return Strategy(**{k: v or 1 for k, v in d.items()}, order=order or DEFAULT_ORDER), missing
+    return Strategy(**d, order=order or DEFAULT_ORDER), tuple(name for name in DEGREES if name not in given)
 
 
 def complete_stages(layers: int, pp: int) -> tuple[int, ...]:

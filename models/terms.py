@@ -4,8 +4,8 @@ Each term depends on few of the degrees, collected in a `Shape`; `Terms` compute
 once. `models.evaluate` adds them up for one plan, `models.bounds` for all plans of a strategy.
 """
 
-from collections.abc import Hashable
-from typing import NamedTuple
+from collections.abc import Callable, Hashable
+from typing import NamedTuple, TypeVar, cast
 
 from models.architecture import BITS, LayerGroup, MoeFfn
 from models.collectives import NOTHING, Comm, all_gather, all_reduce, all_to_all, reduce_scatter, send, worst
@@ -33,12 +33,14 @@ from models.routing import Profile
 from models.strategy import Strategy
 from models.units import PPM, ceil_div, dtype_bytes
 
+T = TypeVar("T")
+
 COMPUTE_TERMS = ("attention", "dense_ffn", "router", "shared_experts", "experts", "norms", "embedding", "head")
 COMM_TERMS = ("tp_comm", "cp_comm", "ep_comm", "etp_comm")
 
 
 class Shape(NamedTuple):
-    """All that one micro-batch's cost in a layer depends on, besides the layer and its placement."""
+    """All that one micro-batch's computation in a layer depends on, besides the layer and its placement."""
 
     sequences: int
     """per data-parallel rank and micro-batch"""
@@ -48,10 +50,6 @@ class Shape(NamedTuple):
     cp: int
     etp: int
     ep: int
-    tp_groups: tuple[Pattern, ...]
-    cp_groups: tuple[Pattern, ...]
-    etp_groups: tuple[Pattern, ...]
-    ep_groups: tuple[Pattern, ...]
 
     @property
     def dispatched(self) -> int:
@@ -62,6 +60,15 @@ class Shape(NamedTuple):
     def group_tokens(self) -> int:
         """Tokens that reach one EP group (all its ETP ranks together)."""
         return self.dispatched * self.ep * self.etp
+
+
+class Groups(NamedTuple):
+    """Where the ranks of each kind of group lie: the distinct patterns over stages and replicas."""
+
+    tp: tuple[Pattern, ...]
+    cp: tuple[Pattern, ...]
+    etp: tuple[Pattern, ...]
+    ep: tuple[Pattern, ...]
 
 
 class Price(NamedTuple):
@@ -105,55 +112,70 @@ class Terms:
 
     def shape(self, s: Strategy) -> Shape:
         """What strategy `s` means for one layer and one micro-batch."""
-        domain = self.pool.scale_up_domain_gpus
-        sequences = ceil_div(self.sequences_per_rank(s), s.microbatches)
         workload = self.instance.workload
-        per_sequence = ceil_div(workload.tokens_per_sequence, s.cp) if workload.kind == "prefill" else 1
-        tokens = sequences * per_sequence if workload.kind == "prefill" else ceil_div(sequences, s.cp)
-        groups = (group_patterns(s, degree, domain) for degree in ("tp", "cp", "etp", "ep"))
-        return Shape(sequences, tokens, s.tp, s.cp, s.etp, s.ep, *groups)
+        sequences = ceil_div(workload.sequences, s.replicas * s.dp * s.microbatches)
+        prefill = workload.kind == "prefill"
+        tokens = sequences * ceil_div(workload.context_tokens, s.cp) if prefill else ceil_div(sequences, s.cp)
+        return Shape(sequences, tokens, s.tp, s.cp, s.etp, s.ep)
 
-    def layer(self, group_index: int, shape: Shape, profile: Profile | None) -> Price:
-        """One layer of group `group_index`; `profile` is that of its placement, None for a dense layer."""
-        key = (group_index, shape, profile)
+    def groups(self, s: Strategy) -> Groups:
+        """Where the groups of strategy `s` lie."""
+        domain = self.pool.scale_up_domain_gpus
+        return Groups(*(group_patterns(s, degree, domain) for degree in ("tp", "cp", "etp", "ep")))
+
+    def _once(self, key: Hashable, compute: Callable[[], T]) -> T:
         found = self._memo.get(key)
         if found is None:
-            self._memo[key] = found = self._price_layer(self.arch.layers[group_index], shape, profile)
-        assert isinstance(found, Price)
+            self._memo[key] = found = compute()
+        return cast(T, found)
+
+    def layer(self, group_index: int, shape: Shape, groups: Groups, profile: Profile | None) -> Price:
+        """One layer of group `group_index`; `profile` is that of its placement, None for a dense layer."""
+        compute = self.compute(group_index, shape, profile)
+        return Price(tuple(compute.items()), self._comm(self.arch.layers[group_index], shape, groups, profile), self.instance.runtime.overlap_ppm)
+
+    def compute(self, group_index: int, shape: Shape, profile: Profile | None) -> dict[str, int]:
+        """Named computations of one layer, ns; what does not depend on placement is computed once."""
+        group, (sequences, tokens, tp, cp, etp, _) = self.arch.layers[group_index], shape
+        found = dict(self._once((group_index, sequences, tokens, tp, cp), lambda: self._attention_side(group, shape)))
+        if isinstance(group.ffn, MoeFfn):
+            assert profile is not None, "a MoE layer is priced with its placement"
+            ffn, inputs, touched = group.ffn, profile.tokens, profile.touched
+            key = ("experts", group_index, inputs, touched, etp)
+            found["experts"] = self._once(key, lambda: self._ns(routed_experts(self.arch, ffn, inputs, touched, etp)))
         return found
 
     def _ns(self, *works: Work) -> int:
         return sum(operator_ns(self.pool.accelerator, self.arch, w) for w in works)
 
-    def _price_layer(self, group: LayerGroup, shape: Shape, profile: Profile | None) -> Price:
-        ffn, arch = group.ffn, self.arch
-        compute = {"attention": self._attention_ns(group, shape), "norms": self._ns(norms(arch, shape.tokens))}
-        comm = {"tp_comm": self._tensor_comm(group, shape), "cp_comm": self._context_comm(group, shape)}
-        if isinstance(ffn, MoeFfn):
-            assert profile is not None, "a MoE layer is priced with its placement"
-            compute["router"] = self._ns(router(arch, ffn, shape.dispatched))
-            compute["experts"] = self._ns(routed_experts(arch, ffn, profile.tokens, profile.touched, shape.etp))
-            if ffn.shared_width:
-                compute["shared_experts"] = self._ns(*feed_forward(arch, ffn.shared_width, ffn.matrices, shape.tokens, shape.tp))
-            comm["ep_comm"] = self._expert_comm(shape, profile)
-            comm["etp_comm"] = self._expert_tensor_comm(shape, profile)
-        else:
-            compute["dense_ffn"] = self._ns(*feed_forward(arch, ffn.intermediate_size, ffn.matrices, shape.tokens, shape.tp))
-        return Price(tuple(compute.items()), tuple(comm.items()), self.instance.runtime.overlap_ppm)
-
-    def _attention_ns(self, group: LayerGroup, shape: Shape) -> int:
-        """Projections and core of one attention block."""
-        workload, shard = self.instance.workload, Shard(shape.sequences, shape.tokens)
+    def _attention_side(self, group: LayerGroup, shape: Shape) -> dict[str, int]:
+        """All computations of a layer but the routed experts."""
+        arch, ffn, workload = self.arch, group.ffn, self.instance.workload
+        shard = Shard(shape.sequences, shape.tokens)
         core = prefill_core if workload.kind == "prefill" else decode_core
-        return self._ns(
-            *attention_projections(self.arch, group.attention, shard, shape.tp),
-            core(self.arch, group.attention, shard, shape.tp, workload.context_tokens, shape.cp),
-        )
+        projections = attention_projections(arch, group.attention, shard, shape.tp)
+        found = {
+            "attention": self._ns(*projections, core(arch, group.attention, shard, shape.tp, workload.context_tokens, shape.cp)),
+            "norms": self._ns(norms(arch, shape.tokens)),
+        }
+        if isinstance(ffn, MoeFfn):
+            found["router"] = self._ns(router(arch, ffn, shape.dispatched))
+        width = dense_width(ffn)
+        if width:
+            name = "shared_experts" if isinstance(ffn, MoeFfn) else "dense_ffn"
+            found[name] = self._ns(*feed_forward(arch, width, ffn.matrices, shape.tokens, shape.tp))
+        return found
+
+    def _comm(self, group: LayerGroup, shape: Shape, groups: Groups, profile: Profile | None) -> tuple[tuple[str, Comm], ...]:
+        found = [("tp_comm", self._tensor_comm(group, shape, groups)), ("cp_comm", self._context_comm(group, shape, groups))]
+        if profile is not None:
+            found += [("ep_comm", self._expert_comm(shape, groups, profile)), ("etp_comm", self._expert_tensor_comm(groups, profile))]
+        return tuple(found)
 
     def _hidden_bytes(self, tokens: int, dtype: str) -> int:
         return dtype_bytes(tokens * self.arch.hidden_size, BITS[dtype])
 
-    def _tensor_comm(self, group: LayerGroup, shape: Shape) -> Comm:
+    def _tensor_comm(self, group: LayerGroup, shape: Shape, groups: Groups) -> Comm:
         """Tensor-parallel collectives of one layer.
 
         Dense: an all-reduce after attention and one after the FFN (Megatron-LM, arXiv 1909.08053,
@@ -162,11 +184,11 @@ class Terms:
         """
         size = self._hidden_bytes(shape.tokens, self.arch.activation_dtype)
         if not isinstance(group.ffn, MoeFfn):
-            return worst([all_reduce(self.pool, size, p) for p in shape.tp_groups]).times(2)
-        pair = worst([reduce_scatter(self.pool, size, p) + all_gather(self.pool, size, p) for p in shape.tp_groups])
+            return worst([all_reduce(self.pool, size, p) for p in groups.tp]).times(2)
+        pair = worst([reduce_scatter(self.pool, size, p) + all_gather(self.pool, size, p) for p in groups.tp])
         return pair.times(2 if group.ffn.shared_width else 1)
 
-    def _context_comm(self, group: LayerGroup, shape: Shape) -> Comm:
+    def _context_comm(self, group: LayerGroup, shape: Shape, groups: Groups) -> Comm:
         """Context parallelism. Prefill gathers keys and values; decode gathers queries and scatters outputs.
 
         Prefill: arXiv 2411.01783 (pass-KV). Decode: partial attention per context shard, combined
@@ -178,38 +200,38 @@ class Terms:
         if self.instance.workload.kind == "prefill":
             context = self.instance.workload.context_tokens
             size = dtype_bytes(shape.sequences * context * cache_elements_per_token(group.attention, shape.tp), bits)
-            return worst([all_gather(self.pool, size, p) for p in shape.cp_groups])
+            return worst([all_gather(self.pool, size, p) for p in groups.cp])
         queries, outputs = (dtype_bytes(shape.sequences * w, bits) for w in query_widths(group.attention, shape.tp))
-        return worst([all_gather(self.pool, queries, p) + reduce_scatter(self.pool, outputs, p) for p in shape.cp_groups])
+        return worst([all_gather(self.pool, queries, p) + reduce_scatter(self.pool, outputs, p) for p in groups.cp])
 
-    def _expert_comm(self, shape: Shape, profile: Profile) -> Comm:
+    def _expert_comm(self, shape: Shape, groups: Groups, profile: Profile) -> Comm:
         """Dispatch and combine inside the EP group."""
         received = ceil_div(profile.tokens, shape.etp)
         sizes = (self._hidden_bytes(1, dtype) for dtype in (self.arch.dispatch_dtype, self.arch.combine_dtype))
         return sum(
             (
-                worst([all_to_all(self.pool, shape.dispatched, received, b, profile.copies, p) for p in shape.ep_groups])
+                worst([all_to_all(self.pool, shape.dispatched, received, b, profile.copies, p) for p in groups.ep])
                 for b in sizes
             ),
             NOTHING,
         )
 
-    def _expert_tensor_comm(self, shape: Shape, profile: Profile) -> Comm:
+    def _expert_tensor_comm(self, groups: Groups, profile: Profile) -> Comm:
         """ETP > 1: inputs of the rank's experts are all-gathered, outputs reduce-scattered (arXiv 2504.14960)."""
         inputs = self._hidden_bytes(profile.tokens, self.arch.dispatch_dtype)
         outputs = self._hidden_bytes(profile.tokens, self.arch.combine_dtype)
-        return worst([all_gather(self.pool, inputs, p) + reduce_scatter(self.pool, outputs, p) for p in shape.etp_groups])
+        return worst([all_gather(self.pool, inputs, p) + reduce_scatter(self.pool, outputs, p) for p in groups.etp])
 
-    def first(self, shape: Shape) -> Price:
+    def first(self, shape: Shape, groups: Groups) -> Price:
         """Embedding look-up on the first stage; a vocabulary-parallel table needs an all-reduce."""
         size = self._hidden_bytes(shape.tokens, self.arch.activation_dtype)
-        comm = worst([all_reduce(self.pool, size, p) for p in shape.tp_groups])
+        comm = worst([all_reduce(self.pool, size, p) for p in groups.tp])
         return Price((("embedding", self._ns(embedding(self.arch, shape.tokens))),), (("tp_comm", comm),), 0)
 
-    def last(self, shape: Shape) -> Price:
+    def last(self, shape: Shape, groups: Groups) -> Price:
         """Logits of each sequence's last token on the last stage, gathered in fp32."""
         size = dtype_bytes(shape.sequences * self.arch.vocabulary_size, 32)
-        comm = worst([all_gather(self.pool, size, p) for p in shape.tp_groups])
+        comm = worst([all_gather(self.pool, size, p) for p in groups.tp])
         return Price((("head", self._ns(head(self.arch, shape.sequences, shape.tp))),), (("tp_comm", comm),), 0)
 
     def transfer(self, s: Strategy, shape: Shape) -> Comm:
@@ -217,23 +239,22 @@ class Terms:
         if s.pp == 1:
             return NOTHING
         size = self._hidden_bytes(shape.dispatched, self.arch.activation_dtype)
-        key = ("crosses", s.stage_gpus, s.pp, s.replicas)
-        if key not in self._memo:
-            self._memo[key] = stage_neighbours_cross(s, self.pool.scale_up_domain_gpus)
-        return send(self.pool, size, bool(self._memo[key]))
+        domain = self.pool.scale_up_domain_gpus
+        crosses = self._once(("crosses", s.stage_gpus, s.pp, s.replicas), lambda: stage_neighbours_cross(s, domain))
+        return send(self.pool, size, crosses)
 
-    def layer_bytes(self, group_index: int, s: Strategy) -> tuple[int, int]:
+    def layer_bytes(self, group_index: int, shape: Shape) -> tuple[int, int]:
         """Weights of one layer on one GPU, and KV cache per sequence of its data-parallel rank."""
         group = self.arch.layers[group_index]
-        slots = ceil_div(self.arch.experts, s.ep)
+        slots = ceil_div(self.arch.experts, shape.ep)
         return (
-            layer_weight_bytes(self.arch, group, s.tp, s.etp, slots),
-            cache_bytes_per_sequence(self.arch, group, self.instance.workload, s.tp, s.cp),
+            layer_weight_bytes(self.arch, group, shape.tp, shape.etp, slots),
+            cache_bytes_per_sequence(self.arch, group, self.instance.workload, shape.tp, shape.cp),
         )
 
-    def stage_bytes(self, s: Strategy, shape: Shape) -> tuple[int, int, int]:
+    def stage_bytes(self, shape: Shape, one_stage: bool) -> tuple[int, int, int]:
         """Bytes of any stage besides its layers, and what the first and the last stage add."""
-        last = head_bytes(self.arch, s.tp) + logits_bytes(self.arch, shape.sequences, s.tp)
-        if self.arch.tied_embeddings and s.pp == 1:
-            last -= embedding_bytes(self.arch, s.tp)
-        return stage_fixed_bytes(self.instance.runtime, shape.tokens), embedding_bytes(self.arch, s.tp), last
+        last = head_bytes(self.arch, shape.tp) + logits_bytes(self.arch, shape.sequences, shape.tp)
+        if self.arch.tied_embeddings and one_stage:
+            last -= embedding_bytes(self.arch, shape.tp)
+        return stage_fixed_bytes(self.instance.runtime, shape.tokens), embedding_bytes(self.arch, shape.tp), last

@@ -24,7 +24,7 @@ class Prefill(SourcedRecord):
 
     @property
     def context_tokens(self) -> int:
-        """Tokens whose keys and values one sequence holds."""
+        """Tokens whose keys and values one sequence holds: the whole prompt."""
         return self.tokens_per_sequence
 
 

@@ -7,7 +7,7 @@ from models.bounds import Bounds, root_bound
 from models.enumeration import strategies
 from models.evaluate import evaluate
 from models.instance import Instance
-from models.objective import value_of
+from models.objective import Value, value_of
 from models.result import Candidate, Claim, Status
 from models.rules import violations
 
@@ -75,11 +75,8 @@ def _check_space(instance: Instance, claim: Claim) -> None:
     seen = 0
     for s in strategies(instance):
         seen += 1
-        step = bounds.quick(s)
-        if isinstance(step, str):
-            continue
         value = value_of(instance, s)
-        if cut is not None and value.of(step) > cut:
+        if _ruled_out(bounds.work(s), value, cut) or _ruled_out(bounds.quick(s), value, cut):
             continue
         solution = bounds.exact(s)
         if isinstance(solution, str):
@@ -95,3 +92,8 @@ def _check_space(instance: Instance, claim: Claim) -> None:
             raise VerificationError(f"{s.label()} is within the near-optimal range but is not listed")
     if seen != claim.strategies:
         raise VerificationError(f"the space has {seen} strategies, the claim says {claim.strategies}")
+
+
+def _ruled_out(step: int | str, value: Value, cut: int | None) -> bool:
+    """No plan of the strategy runs, or none is as good as `cut`."""
+    return isinstance(step, str) or (cut is not None and value.of(step) > cut)

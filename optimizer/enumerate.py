@@ -3,6 +3,7 @@
 import time
 from collections import Counter
 from collections.abc import Callable
+from heapq import heapify, heappop, heappush
 from typing import NamedTuple
 
 from models.bounds import Bounds, root_bound
@@ -28,19 +29,23 @@ class Effort(NamedTuple):
 
 
 class Survivor(NamedTuple):
-    """A strategy that its closed-form bound does not rule out."""
+    """A strategy that no bound has ruled out yet."""
 
     bound: int
+    """lower bound on the objective"""
+    priced: bool
+    """whether the bound counts communication"""
     number: int
+    """position in the stated order"""
     strategy: Strategy
 
 
 class Survey(NamedTuple):
-    """Every strategy looked at, sorted by bound."""
+    """Every strategy looked at; the survivors are a heap, least bound first."""
 
     survivors: list[Survivor]
     seen: int
-    refuted: dict[str, int]
+    refuted: Counter[str]
     limited: bool
 
 
@@ -50,22 +55,29 @@ def near_limit(value: int, epsilon_ppm: int) -> int:
 
 
 def survey(instance: Instance, bounds: Bounds, effort: Effort, progress: Progress) -> Survey:
-    """Bound every strategy; stop early when the effort is spent."""
+    """Bound every strategy cheaply; stop early when the effort is spent.
+
+    With limits or link caps every strategy is priced at once, so that the count of feasible ones is exact.
+    """
     deadline = None if effort.seconds is None else time.monotonic() + effort.seconds
     found: list[Survivor] = []
     refuted: Counter[str] = Counter()
-    number = 0
+    number, limited = 0, False
     for number, s in enumerate(strategies(instance), start=1):
         if number > effort.strategies or (number % 512 == 0 and deadline is not None and time.monotonic() > deadline):
-            return Survey(sorted(found), number - 1, dict(refuted), True)
+            number, limited = number - 1, True
+            break
         if number % 50_000 == 0:
             progress(f"{number} strategies bounded, {len(found)} alive")
-        step = bounds.quick(s)
+        step = bounds.work(s)
+        if bounds.constrained and not isinstance(step, str):
+            step = bounds.quick(s)
         if isinstance(step, str):
             refuted[step] += 1
         else:
-            found.append(Survivor(value_of(instance, s).of(step), number, s))
-    return Survey(sorted(found), number, dict(refuted), False)
+            found.append(Survivor(value_of(instance, s).of(step), False, number, s))
+    heapify(found)
+    return Survey(found, number, refuted, limited)
 
 
 def complete(instance: Instance, bounds: Bounds, s: Strategy) -> tuple[int, Candidate | None] | str:
@@ -91,54 +103,59 @@ def enumerate_space(instance: Instance, epsilon_ppm: int, effort: Effort, progre
     """The claim that exhaustive enumeration supports; the checker has the last word."""
     bounds = Bounds(instance, Terms(instance))
     seen = survey(instance, bounds, effort, progress)
-    progress(f"{seen.seen} strategies, {len(seen.survivors)} survive their bounds")
-    done: list[tuple[int, int, Candidate]] = []
+    progress(f"{seen.seen} strategies, {len(seen.survivors)} have room for a plan")
+    heap, done = seen.survivors, list[Priced]()
     bound: int | None = None
     best: int | None = None
-    refuted = Counter(seen.refuted)
     undecided = False
-    for survivor in seen.survivors:
-        if best is not None and survivor.bound > near_limit(best, epsilon_ppm):
-            break
+    while heap and (best is None or heap[0].bound <= near_limit(best, epsilon_ppm)):
+        survivor = heappop(heap)
+        if not survivor.priced:
+            step = bounds.quick(survivor.strategy)
+            if isinstance(step, str):
+                seen.refuted[step] += 1
+            else:
+                value = value_of(instance, survivor.strategy).of(step)
+                heappush(heap, survivor._replace(bound=max(survivor.bound, value), priced=True))
+            continue
         result = complete(instance, bounds, survivor.strategy)
         if isinstance(result, str):
-            refuted[result] += 1
+            seen.refuted[result] += 1
             continue
         least, candidate = result
         bound = least if bound is None else min(bound, least)
-        if candidate is None:
-            undecided = True
-            continue
-        done.append((survivor.number, least, candidate))
-        best = candidate.value if best is None else min(best, candidate.value)
-    feasible = seen.seen - sum(refuted.values())
-    return _conclude(instance, seen, done, bound, best, epsilon_ppm, dict(refuted), feasible, undecided)
+        undecided = undecided or candidate is None
+        if candidate is not None:
+            done.append(Priced(survivor.number, least, candidate))
+            best = candidate.value if best is None else min(best, candidate.value)
+    return _conclude(instance, seen, done, bound, undecided, epsilon_ppm)
 
 
-def _conclude(
-    instance: Instance,
-    seen: Survey,
-    done: list[tuple[int, int, Candidate]],
-    bound: int | None,
-    best: int | None,
-    epsilon_ppm: int,
-    refuted: dict[str, int],
-    feasible: int,
-    undecided: bool,
-) -> Claim:
+class Priced(NamedTuple):
+    """A finished plan with the bound of its strategy."""
+
+    number: int
+    bound: int
+    candidate: Candidate
+
+
+def _conclude(instance: Instance, seen: Survey, done: list[Priced], bound: int | None, undecided: bool, epsilon_ppm: int) -> Claim:
+    """What the priced plans and the bounds together support."""
+    feasible, refuted = seen.seen - seen.refuted.total(), dict(sorted(seen.refuted.items()))
+    whole = not seen.limited and not undecided
     if seen.limited:
         bound = root_bound(instance)
-    if best is None:
-        status = Status.UNKNOWN if seen.limited or undecided else Status.INFEASIBLE
+    if not done:
+        status = Status.INFEASIBLE if whole else Status.UNKNOWN
         return Claim(status, (), bound, (), None, False, seen.seen, feasible, refuted, seen.limited, "enumeration")
     assert bound is not None, "a plan was found, so a bound was"
+    done.sort()
+    best = min(d.candidate.value for d in done)
     cut = near_limit(best, epsilon_ppm)
-    ordered = [(least, c) for _, least, c in sorted(done, key=lambda d: d[0])]
-    optimal = tuple(c for _, c in ordered if c.value == best)
-    near = tuple(sorted((c for _, c in ordered if best < c.value <= cut), key=lambda c: c.value))
-    proved = not seen.limited and not undecided and bound == best and all(least > best or c.value == best for least, c in ordered)
-    decided = not seen.limited and not undecided and all(least > cut or c.value == least for least, c in ordered)
-    if not proved:
-        optimal = optimal[:1]
+    near = tuple(sorted((d.candidate for d in done if best < d.candidate.value <= cut), key=lambda c: c.value))
+    optimal = tuple(d.candidate for d in done if d.candidate.value == best)
+    proved = whole and all(d.bound > best or d.candidate.value == best == d.bound for d in done)
+    decided = whole and all(d.bound > cut or d.candidate.value == d.bound for d in done)
     status = Status.OPTIMAL if proved else Status.FEASIBLE
-    return Claim(status, optimal, min(bound, best), near, cut, decided, seen.seen, feasible, refuted, seen.limited, "enumeration")
+    kept = optimal if proved else optimal[:1]
+    return Claim(status, kept, min(bound, best), near, cut, decided, seen.seen, feasible, refuted, seen.limited, "enumeration")

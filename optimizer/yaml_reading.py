@@ -16,7 +16,7 @@ class _PlainLoader(yaml.SafeLoader):
     def compose_node(self, parent: Any, index: Any) -> Any:
         if self.check_event(yaml.events.AliasEvent):
             raise InputError("YAML aliases are not read; write the value out")
-        event = self.peek_event()
+        event: Any = self.peek_event()  # type: ignore[no-untyped-call]
         if getattr(event, "tag", None) is not None:
             raise InputError(f"YAML tag {event.tag} is not read; remove it")
         self.depth = getattr(self, "depth", 0) + 1
