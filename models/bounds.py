@@ -34,7 +34,7 @@ class LayerRun(NamedTuple):
 
 
 class Sketch(NamedTuple):
-    """Memory and computation of one micro-batch: what few of the degrees already tell."""
+    """Memory of one micro-batch's shape: what few of the degrees already tell."""
 
     shape: Shape
     layers: tuple[tuple[int, int, int], ...]
@@ -43,8 +43,6 @@ class Sketch(NamedTuple):
     """bytes that the layers and ends of one stage may take"""
     first_bytes: int
     last_bytes: int
-    compute_ns: int
-    longest_ns: int
 
 
 class Case(NamedTuple):
@@ -83,6 +81,7 @@ class Bounds:
         self.terms = terms or Terms(instance)
         self._domain = instance.cluster.pool.scale_up_domain_gpus
         self._sketches: dict[Hashable, Sketch] = {}
+        self._times: dict[Hashable, tuple[int, int]] = {}
         self._cases: dict[Hashable, Case] = {}
         self._ideals: dict[Hashable, Profile] = {}
         self._limit = longest_step(instance)
@@ -107,15 +106,17 @@ class Bounds:
             self._sketches[key] = sketch = self._sketch(s)
         if not _memory_suffices(sketch, s.pp, sequences * s.microbatches):
             return "memory"
-        return (s.microbatches + s.pp - 1) * max(-(-sketch.compute_ns // s.pp), sketch.longest_ns)
+        times = self._times.get(key)
+        if times is None:
+            found = [(count, self._least_compute(group, loads, sketch.shape)) for count, group, loads in self._kinds]
+            self._times[key] = times = sum(n * ns for n, ns in found), max(ns for _, ns in found)
+        return (s.microbatches + s.pp - 1) * max(-(-times[0] // s.pp), times[1])
 
     def _sketch(self, s: Strategy) -> Sketch:
         terms, shape = self.terms, self.terms.shape(s)
         fixed, first, last = terms.stage_bytes(shape, s.pp == 1)
         sizes = tuple((count, *terms.layer_bytes(group, shape)) for count, group, _ in self._kinds)
-        times = [(count, self._least_compute(group, loads, shape)) for count, group, loads in self._kinds]
-        room = self.terms.pool.accelerator.memory_bytes - fixed
-        return Sketch(shape, sizes, room, first, last, sum(n * ns for n, ns in times), max(ns for _, ns in times))
+        return Sketch(shape, sizes, terms.pool.accelerator.memory_bytes - fixed, first, last)
 
     def _least_compute(self, group: int, loads: tuple[int, ...] | None, shape: Shape) -> int:
         """Computation of one layer under any placement, ns."""
@@ -147,8 +148,8 @@ class Bounds:
         )
         first, last = self.terms.first(shape, groups), self.terms.last(shape, groups)
         least = [(run.length, min(c[0] for c in run.choices)) for run in layers]
-        longest = max([ns for _, ns in least] + [least[0][1] + first.ns, least[-1][1] + last.ns])
-        total = sum(n * ns for n, ns in least) + first.ns + last.ns
+        longest = max([ns for _, ns in least] + [least[0][1] + first.cost.ns, least[-1][1] + last.cost.ns])
+        total = sum(n * ns for n, ns in least) + first.cost.ns + last.cost.ns
         return Case(layers, all(f is None or f.exact for f in fronts), first, last, total, longest)
 
     def _front(self, group: int, loads: tuple[int, ...] | None, shape: Shape, groups: Groups) -> Front | None:
@@ -160,7 +161,7 @@ class Bounds:
     def _run(self, count: int, group: int, found: Front | None, shape: Shape, groups: Groups) -> LayerRun:
         options = found.options if found else ((None, None),)
         prices = [self.terms.layer(group, shape, groups, profile) for profile, _ in options]
-        choices = tuple((p.ns, p.traffic.scale_up_bytes, p.traffic.scale_out_bytes) for p in prices)
+        choices = tuple(p.cost for p in prices)
         return LayerRun(count, group, choices, tuple(placement for _, placement in options))
 
     def quick(self, s: Strategy) -> int | str:
@@ -194,7 +195,7 @@ class Bounds:
             weights, cache = self.terms.layer_bytes(run.group, shape)
             choices = tuple((ns, up * m, out * m) for ns, up, out in run.choices)
             items.append((run.length, Item(weights + cache * sequences, choices)))
-        first, last = ((p.ns, p.traffic.scale_up_bytes * m, p.traffic.scale_out_bytes * m) for p in (case.first, case.last))
+        first, last = ((ns, up * m, out * m) for ns, up, out in (case.first.cost, case.last.cost))
         return _with_ends(items, first_bytes, last_bytes, first, last)
 
     def exact(self, s: Strategy) -> Solution | str:

@@ -22,7 +22,7 @@ class Comm(NamedTuple):
 
     def __add__(self, other: object) -> "Comm":
         assert isinstance(other, Comm)
-        return Comm(*(a + b for a, b in zip(self, other, strict=True)))
+        return Comm(self.ns + other.ns, self.scale_up_bytes + other.scale_up_bytes, self.scale_out_bytes + other.scale_out_bytes)
 
     def times(self, n: int) -> "Comm":
         return Comm(self.ns * n, self.scale_up_bytes * n, self.scale_out_bytes * n)
@@ -43,7 +43,9 @@ def _scale_out(pool: Pool, rounds: int, size_bytes: int) -> Comm:
 
 def worst(costs: list[Comm]) -> Comm:
     """Component-wise maximum over the groups that run at the same time."""
-    return Comm(*(max(c[k] for c in costs) for k in range(3))) if costs else NOTHING
+    if len(costs) == 1:
+        return costs[0]
+    return Comm(*map(max, zip(*costs, strict=True))) if costs else NOTHING
 
 
 def all_gather(pool: Pool, size_bytes: int, pattern: Pattern) -> Comm:

@@ -66,7 +66,7 @@ def evaluate(instance: Instance, plan: Plan, terms: Terms | None = None) -> Eval
     shape = terms.shape(s)
     prices = _stage_prices(terms, plan)
     transfer = terms.transfer(s, shape)
-    times = [sum(p.ns for p in stage) for stage in prices]
+    times = [sum(p.cost.ns for p in stage) for stage in prices]
     slowest = max(times)
     m = s.microbatches
     step = (m + s.pp - 1) * slowest + (s.pp - 1) * transfer.ns
@@ -97,7 +97,8 @@ def _named_ns(prices: Iterable[Price]) -> dict[str, int]:
             total[name] = total.get(name, 0) + ns
         for name, comm in price.comm:
             total[name] = total.get(name, 0) + comm.ns
-        total["overlap"] = total.get("overlap", 0) - price.hidden_ns
+        hidden = price.compute_ns + price.traffic.ns - price.cost.ns
+        total["overlap"] = total.get("overlap", 0) - hidden
     return total
 
 

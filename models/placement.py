@@ -2,6 +2,7 @@
 
 from fractions import Fraction
 from functools import lru_cache
+from itertools import accumulate
 from math import prod
 from typing import NamedTuple
 
@@ -81,7 +82,8 @@ def _alike(state: RankContents, loads: tuple[int, ...], patterns: tuple[Pattern,
 def ideal_profile(loads: tuple[int, ...], top_k: int, ep: int, tokens: int, patterns: tuple[Pattern, ...]) -> Profile:
     """Lower bounds on each component, over every placement without replicas."""
     total = sum(loads)
-    touches = [touch_probability(routing_probability(w, total, top_k), tokens) for w in loads]
+    touch = {w: touch_probability(routing_probability(w, total, top_k), tokens) for w in set(loads)}
+    touches = [touch[w] for w in loads]
     hottest = least_maximum(loads, ep)
     copies = max(_least_copies(loads, top_k, pattern) for pattern in patterns) if len(patterns[0]) > 1 else 0
     return Profile(ceil_div(tokens * top_k * hottest, total), least_maximum(touches, ep), copies)
@@ -95,18 +97,16 @@ def least_maximum(weights: list[int] | tuple[int, ...], ranks: int) -> int:
     Counting: the k heaviest items lie on at most k ranks; those hold k * (slots - 1) others.
     """
     slots = len(weights) // ranks
-    s = sorted(weights, reverse=True)
-    below = [0]
-    for w in reversed(s):
-        below.append(below[-1] + w)  # below[n]: the n lightest
-    best = ceil_div(sum(s), ranks)
+    down = sorted(weights, reverse=True)
+    if down[0] == down[-1]:
+        return slots * down[0]
+    heaviest = [0, *accumulate(down)]  # heaviest[n]: the n heaviest together
+    lightest = [0, *accumulate(reversed(down))]
+    best = ceil_div(heaviest[-1], ranks)
     for q in range(slots):
-        rest = slots - q - 1
-        best = max(best, sum(s[q * ranks - j] for j in range(q + 1)) + below[rest])
-    heavy = 0
+        best = max(best, heaviest[q * ranks + 1] - heaviest[q * ranks - q] + lightest[slots - q - 1])
     for k in range(1, ranks + 1):
-        heavy += s[k - 1]
-        best = max(best, ceil_div(heavy + below[k * (slots - 1)], k))
+        best = max(best, ceil_div(heaviest[k] + lightest[k * (slots - 1)], k))
     return best
 
 

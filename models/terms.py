@@ -88,13 +88,10 @@ class Price(NamedTuple):
         return sum((c for _, c in self.comm), NOTHING)
 
     @property
-    def hidden_ns(self) -> int:
-        """min(fraction * communication, computation), rounded down."""
-        return min(self.traffic.ns * self.overlap_ppm // PPM, self.compute_ns)
-
-    @property
-    def ns(self) -> int:
-        return self.compute_ns + self.traffic.ns - self.hidden_ns
+    def cost(self) -> Comm:
+        """Time after overlap, which hides min(fraction * communication, computation), and traffic."""
+        traffic, compute = self.traffic, self.compute_ns
+        return traffic._replace(ns=compute + traffic.ns - min(traffic.ns * self.overlap_ppm // PPM, compute))
 
 
 class Terms:
@@ -245,12 +242,12 @@ class Terms:
 
     def layer_bytes(self, group_index: int, shape: Shape) -> tuple[int, int]:
         """Weights of one layer on one GPU, and KV cache per sequence of its data-parallel rank."""
-        group = self.arch.layers[group_index]
-        slots = ceil_div(self.arch.experts, shape.ep)
-        return (
-            layer_weight_bytes(self.arch, group, shape.tp, shape.etp, slots),
-            cache_bytes_per_sequence(self.arch, group, self.instance.workload, shape.tp, shape.cp),
+        arch, group, (_, _, tp, cp, etp, ep) = self.arch, self.arch.layers[group_index], shape
+        weights = self._once(
+            ("weights", group_index, tp, etp, ep), lambda: layer_weight_bytes(arch, group, tp, etp, ceil_div(arch.experts, ep))
         )
+        cache = self._once(("cache", group_index, tp, cp), lambda: cache_bytes_per_sequence(arch, group, self.instance.workload, tp, cp))
+        return weights, cache
 
     def stage_bytes(self, shape: Shape, one_stage: bool) -> tuple[int, int, int]:
         """Bytes of any stage besides its layers, and what the first and the last stage add."""
