@@ -179,7 +179,8 @@ class Bounds:
         step = (s.microbatches + s.pp - 1) * slowest_ns
         return step if s.pp == 1 else step + (s.pp - 1) * self.terms.transfer(s, self.terms.shape(s)).ns
 
-    def _room(self, s: Strategy) -> Room:
+    def room(self, s: Strategy) -> Room:
+        """What a stage leaves for its layers (and the ends of the model)."""
         shape = self.terms.shape(s)
         fixed, _, _ = self.terms.stage_bytes(shape, s.pp == 1)
         transfer, m = self.terms.transfer(s, shape), s.microbatches
@@ -201,7 +202,7 @@ class Bounds:
     def exact(self, s: Strategy) -> Solution | str:
         """The best split under the bounds on placements; or the rule that no plan of `s` keeps."""
         case = self.case(s)
-        runs, room = self.runs(s, case), self._room(s)
+        runs, room = self.runs(s, case), self.room(s)
         split = best_split(runs, s.pp, *room)
         if split is None:
             free = best_split(runs, s.pp, room.memory, UNLIMITED, UNLIMITED)

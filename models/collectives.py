@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from models.cluster import Pool
 from models.layout import Pattern, domain_counts
-from models.units import CERTAIN, ceil_div, log2_ceil, transfer_ns
+from models.units import WHOLE, ceil_div, log2_ceil, transfer_ns
 
 
 class Comm(NamedTuple):
@@ -76,7 +76,7 @@ def all_reduce(pool: Pool, size_bytes: int, pattern: Pattern) -> Comm:
 def all_to_all(pool: Pool, tokens: int, received: int, token_bytes: int, copies: int, pattern: Pattern) -> Comm:
     """Hierarchical dispatch (or combine, backwards) of `tokens` tokens per rank.
 
-    Across domains each token travels once per destination domain: `copies` (2**-32) per token
+    Across domains each token travels once per destination domain: `copies` (2**-20) per token
     through the busiest port. Inside a domain the most loaded rank takes `received` expert inputs,
     of which 1/n are its own. DeepEP's two-hop forwarding (github.com/deepseek-ai/DeepEP) is the
     model; the hops are not overlapped.
@@ -87,7 +87,7 @@ def all_to_all(pool: Pool, tokens: int, received: int, token_bytes: int, copies:
     if n == 1:
         return cost
     if len(counts) > 1:
-        cost += _scale_out(pool, log2_ceil(len(counts)), ceil_div(tokens * copies * token_bytes, CERTAIN))
+        cost += _scale_out(pool, log2_ceil(len(counts)), ceil_div(tokens * copies * token_bytes, WHOLE))
     if most > 1:
         cost += _scale_up(pool, log2_ceil(most), ceil_div(received * token_bytes * (n - 1), n))
     return cost

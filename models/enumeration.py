@@ -30,6 +30,11 @@ def strategies(i: Instance) -> Iterator[Strategy]:
     return _classic(i) if i.space.name == "classic" else _folded(i)
 
 
+def position(i: Instance, s: Strategy) -> tuple[int, ...]:
+    """Sorts strategies into the stated order."""
+    return s.replicas, s.pp, s.tp, s.cp, s.dp, s.microbatches, s.ep, s.etp, i.space.orders.index(s.order)
+
+
 def divisors(n: int) -> list[int]:
     """Divisors of n >= 1, ascending."""
     small = [d for d in range(1, int(n**0.5) + 1) if n % d == 0]

@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 from models.instance import Instance
 from models.strategy import Strategy
+from models.units import PPM
 
 
 class Value(NamedTuple):
@@ -38,3 +39,8 @@ def value_of(instance: Instance, strategy: Strategy) -> Value:
             return Value(strategy.gpus * price, 0)
         case "gpus":
             return Value(0, strategy.gpus)
+
+
+def near_limit(value: int, epsilon_ppm: int) -> int:
+    """Largest objective value within epsilon of `value`."""
+    return value + value * epsilon_ppm // PPM

@@ -7,7 +7,7 @@ tensor-parallel rank. Bytes count each operand once: weights read, inputs read, 
 from typing import Literal, NamedTuple
 
 from models.architecture import BITS, Architecture, DenseFfn, GroupedQuery, MoeFfn, MultiHead, MultiHeadLatent
-from models.units import CERTAIN, ceil_div, dtype_bytes
+from models.units import WHOLE, ceil_div, dtype_bytes
 
 Kind = Literal["gemm", "expert_gemm", "attention"]
 AnyAttention = MultiHead | GroupedQuery | MultiHeadLatent
@@ -106,10 +106,9 @@ def decode_core(arch: Architecture, attention: AnyAttention, shard: Shard, tp: i
     n = heads_on_rank(attention, tp)
     q, o = query_widths(attention, tp)
     held = ceil_div(context, cp)
+    per_token = q + o
     if isinstance(attention, MultiHeadLatent):
         per_token = n * (2 * attention.kv_lora_rank + attention.qk_rope_head_dim)
-    else:
-        per_token = q + o
     cached = shard.sequences * held * cache_elements_per_token(attention, tp)
     moved = _activation_bytes(arch, shard.sequences * (q + o)) + dtype_bytes(cached, BITS[arch.kv_dtype])
     return Work("attention", 2 * shard.sequences * per_token * held, moved)
@@ -127,11 +126,11 @@ def feed_forward(arch: Architecture, width: int, matrices: int, tokens: int, tp:
 
 
 def routed_experts(arch: Architecture, ffn: MoeFfn, inputs: int, touched: int, etp: int) -> Work:
-    """Grouped GEMM of `inputs` expert inputs; only the `touched` (2**-32) experts' weights are read."""
+    """Grouped GEMM of `inputs` expert inputs; only the `touched` (2**-20) experts' weights are read."""
     part = ceil_div(ffn.intermediate_size, etp)
     weights = ffn.matrices * arch.hidden_size * part
     moved = inputs * (2 * arch.hidden_size + ffn.matrices * part)
-    read = ceil_div(touched * _weight_bytes(arch, weights), CERTAIN)
+    read = ceil_div(touched * _weight_bytes(arch, weights), WHOLE)
     return Work("expert_gemm", 2 * inputs * weights, read + _activation_bytes(arch, moved))
 
 

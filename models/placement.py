@@ -3,13 +3,13 @@
 from fractions import Fraction
 from functools import lru_cache
 from itertools import accumulate
-from math import prod
+from math import ceil, prod
 from typing import NamedTuple
 
 from models.layout import Pattern, domain_counts
-from models.routing import Profile, load_classes, profile, routing_probability, touch_probability
+from models.routing import Profile, expected_touches, load_classes, profile, routing_probability
 from models.strategy import RankContents
-from models.units import CERTAIN, ceil_div
+from models.units import CERTAIN, WHOLE, ceil_div
 
 MOST_STATES = 2_000  # partial placements looked at before a layer counts as large
 
@@ -60,7 +60,7 @@ def all_placements(loads: tuple[int, ...], ep: int, patterns: tuple[Pattern, ...
         for state in states.values():
             for rank in range(ep):
                 if len(state[rank]) < slots:
-                    new = state[:rank] + ((*state[rank], expert),) + state[rank + 1 :]
+                    new = (*state[:rank], (*state[rank], expert), *state[rank + 1 :])
                     grown.setdefault(_alike(new, loads, patterns), new)
         if len(grown) > MOST_STATES:
             return None
@@ -82,7 +82,7 @@ def _alike(state: RankContents, loads: tuple[int, ...], patterns: tuple[Pattern,
 def ideal_profile(loads: tuple[int, ...], top_k: int, ep: int, tokens: int, patterns: tuple[Pattern, ...]) -> Profile:
     """Lower bounds on each component, over every placement without replicas."""
     total = sum(loads)
-    touch = {w: touch_probability(routing_probability(w, total, top_k), tokens) for w in set(loads)}
+    touch = {w: expected_touches(w, total, top_k, tokens) for w in set(loads)}
     touches = [touch[w] for w in loads]
     hottest = least_maximum(loads, ep)
     copies = max(_least_copies(loads, top_k, pattern) for pattern in patterns) if len(patterns[0]) > 1 else 0
@@ -125,11 +125,11 @@ def _least_copies(loads: tuple[int, ...], top_k: int, pattern: Pattern) -> int:
     total, slots = sum(loads), len(loads) // size
     missing = [CERTAIN - routing_probability(w, total, top_k) for w in sorted(loads)]
     if len(set(counts)) == 1:
-        return (d - 1) * _least_reach(prod(missing), len(missing), d)
+        return (d - 1) * ceil_div(_least_reach(prod(missing), len(missing), d) * WHOLE, CERTAIN)
     bound = 0
     for n in counts:
         lightest = Fraction(prod(missing[: n * slots]), CERTAIN ** (n * slots))
-        reach = -((lightest - 1) * CERTAIN).__floor__()
+        reach = ceil((1 - lightest) * WHOLE)
         bound = max(bound, ceil_div((size - n) * reach, n))
     return bound
 

@@ -39,7 +39,8 @@ class Claim(NamedTuple):
     near_limit: int | None
     near_complete: bool
     strategies: int
-    feasible: int
+    feasible: int | None
+    """strategies of which some plan runs; None where that was not counted"""
     refuted: dict[str, int]
     """strategies that no split and placement can save, by the rule they break"""
     limited: bool

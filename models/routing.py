@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from models.layout import Pattern, domain_counts
 from models.strategy import RankContents
-from models.units import CERTAIN, ceil_div
+from models.units import CERTAIN, WHOLE, ceil_div
 
 
 class Profile(NamedTuple):
@@ -20,9 +20,9 @@ class Profile(NamedTuple):
     tokens: int
     """expert inputs on the most loaded EP rank, per micro-batch"""
     touched: int
-    """largest expected number of distinct experts that one rank reads, 2**-32 experts"""
+    """largest expected number of distinct experts that one rank reads, 2**-20 experts"""
     copies: int
-    """copies of one rank's tokens through the busiest scale-out port, per token, 2**-32 copies"""
+    """copies of one rank's tokens through the busiest scale-out port, per token, 2**-20 copies"""
 
     def within(self, other: "Profile") -> bool:
         """Whether no component exceeds `other`'s."""
@@ -37,6 +37,11 @@ def routing_probability(load: int, total: int, top_k: int, replicas: int = 1) ->
 def touch_probability(probability: int, tokens: int) -> int:
     """1 - (1 - p)**N: the chance that N tokens touch an expert at least once; rounded up."""
     return CERTAIN - _power_down(CERTAIN - probability, tokens)
+
+
+def expected_touches(load: int, total: int, top_k: int, tokens: int, replicas: int = 1) -> int:
+    """The touch probability of one replica as an expected number of experts read, 2**-20, rounded up."""
+    return ceil_div(touch_probability(routing_probability(load, total, top_k, replicas), tokens) * WHOLE, CERTAIN)
 
 
 def _power_down(base: int, exponent: int) -> int:
@@ -57,7 +62,7 @@ def profile(contents: RankContents, loads: tuple[int, ...], top_k: int, tokens: 
             replicas[e] += 1
     total, scale = sum(loads), lcm(*set(replicas))
     hottest = max(sum(loads[e] * (scale // replicas[e]) for e in rank) for rank in contents)
-    touches = {(w, c): touch_probability(routing_probability(w, total, top_k, c), tokens) for w, c in zip(loads, replicas, strict=True)}
+    touches = {(w, c): expected_touches(w, total, top_k, tokens, c) for w, c in zip(loads, replicas, strict=True)}
     touched = max(sum(touches[loads[e], replicas[e]] for e in rank) for rank in contents)
     copies = max(_scale_out_copies(contents, loads, top_k, replicas, pattern) for pattern in patterns)
     return Profile(ceil_div(tokens * top_k * hottest, total * scale), touched, copies)
@@ -78,18 +83,18 @@ def _scale_out_copies(contents: RankContents, loads: tuple[int, ...], top_k: int
 
 
 def touch_domain(shares: Iterable[tuple[int, int]], total: int, top_k: int) -> int:
-    """1 - prod(1 - p_e): the chance that a token goes to some expert of a domain; rounded up.
+    """1 - prod(1 - p_e): expected copies of a token to a domain that holds some experts, 2**-20, rounded up.
 
     `shares` holds (tokens, replicas) of each expert there.
     """
     missed = CERTAIN
     for load, replicas in shares:
         missed = missed * (CERTAIN - routing_probability(load, total, top_k, replicas)) >> 32
-    return CERTAIN - missed
+    return ceil_div((CERTAIN - missed) * WHOLE, CERTAIN)
 
 
 def busiest_port(reach: list[int], counts: tuple[int, ...]) -> int:
-    """Copies per token through the busiest port, when domain d is reached with chance reach[d].
+    """Copies per token through the busiest port, when domain d takes reach[d] copies of a token.
 
     A rank sends one copy to every other domain that its token needs; the `counts[d]` ports of
     domain d share what arrives from the ranks elsewhere. Rounded up.

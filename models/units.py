@@ -1,8 +1,8 @@
 """Integer arithmetic with units: what every other module counts in.
 
 Bytes, FLOP, tokens and nanoseconds are plain integers; rates are per second; fractions are parts
-per million; money is micro-dollars; probabilities are 2**-32 fixed point. Demand rounds up and
-supply rounds down, once per term.
+per million; money is micro-dollars; probabilities are 2**-32 fixed point, expected numbers of
+experts or copies 2**-20. Demand rounds up and supply rounds down, once per term.
 """
 
 import re
@@ -14,6 +14,7 @@ from pydantic import BeforeValidator, Field
 PPM = 1_000_000
 NS_PER_S = 1_000_000_000
 CERTAIN = 1 << 32  # probability 1 in 2**-32 fixed point
+WHOLE = 1 << 20  # one expert, or one copy of a token, in expected numbers of them: 2**-20 fixed point
 MAX_INT = 10**18  # largest value any field may hold: 1 EB, 1 EFLOP/s, 30 years in ns
 
 _SI = {"": 1, "k": 10**3, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12, "P": 10**15}

@@ -10,12 +10,11 @@ from models.bounds import Bounds, root_bound
 from models.enumeration import strategies
 from models.evaluate import evaluate
 from models.instance import Instance
-from models.objective import value_of
+from models.objective import near_limit, value_of
 from models.result import Candidate, Claim, Status
 from models.rules import plan_violations
 from models.strategy import Plan, Strategy
 from models.terms import Terms
-from models.units import PPM
 from optimizer.place import place
 
 Progress = Callable[[str], None]
@@ -47,11 +46,6 @@ class Survey(NamedTuple):
     seen: int
     refuted: Counter[str]
     limited: bool
-
-
-def near_limit(value: int, epsilon_ppm: int) -> int:
-    """Largest objective value within epsilon of `value`."""
-    return value + value * epsilon_ppm // PPM
 
 
 def survey(instance: Instance, bounds: Bounds, effort: Effort, progress: Progress) -> Survey:

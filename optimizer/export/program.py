@@ -1,0 +1,198 @@
+"""What every GPU does for one micro-batch: computations and collectives in order, with their tensors.
+
+Sizes are those that `models.terms` prices. A collective among one rank is no step. Sums of several
+inputs, residual additions, top-k weighting and reordering of tokens are local: they belong to the
+step that takes the tensors.
+"""
+
+from collections.abc import Iterator
+from math import prod
+from typing import NamedTuple
+
+from models.architecture import BITS, LayerGroup, MoeFfn
+from models.evaluate import layer_profile, moe_layer_indices
+from models.instance import Instance
+from models.operators import cache_elements_per_token, query_widths
+from models.routing import Profile
+from models.strategy import Plan, stage_ranges
+from models.terms import Shape, Terms
+from models.units import ceil_div, dtype_bytes
+
+
+class Tensor(NamedTuple):
+    """A tensor on one GPU. `rows x width`, or with sequences in front."""
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str
+
+    @property
+    def bytes(self) -> int:
+        return dtype_bytes(prod(self.shape), BITS[self.dtype])
+
+
+Tensors = tuple[Tensor, ...]
+
+
+class Step(NamedTuple):
+    """One computation on each GPU, or one collective in each `degree` group (pp: to the next stage)."""
+
+    name: str
+    kind: str
+    degree: str | None
+    takes: Tensors
+    gives: Tensor
+
+    @property
+    def term(self) -> str:
+        """The cost term of `models` that the collective is part of."""
+        return f"{self.degree}_comm"
+
+
+class Piece(NamedTuple):
+    """Steps of one layer (None: an end of the model) on one stage; the last may lead to the next stage."""
+
+    stage: int
+    layer: int | None
+    steps: tuple[Step, ...]
+
+
+class Program:
+    """Steps of one piece of the model, written down one after the other."""
+
+    def __init__(self, instance: Instance, shape: Shape) -> None:
+        self.arch = instance.architecture
+        self.workload = instance.workload
+        self.shape = shape
+        self.steps: list[Step] = []
+
+    def hidden(self, name: str, tokens: int, dtype: str | None = None) -> Tensor:
+        """tokens x hidden size, in the activation dtype unless told."""
+        return Tensor(name, (tokens, self.arch.hidden_size), dtype or self.arch.activation_dtype)
+
+    def compute(self, kind: str, takes: Tensors, gives: Tensor) -> Tensors:
+        """A computation of each GPU on its own."""
+        self.steps.append(Step(kind, kind, None, takes, gives))
+        return (gives,)
+
+    def exchange(self, name: str, kind: str, degree: str, takes: Tensors, gives: Tensor) -> Tensors:
+        """A collective of each `degree` group; among one rank, what it takes is left as it is."""
+        if degree != "pp" and getattr(self.shape, degree) == 1:
+            return takes
+        self.steps.append(Step(name, kind, degree, takes, gives))
+        return (gives,)
+
+    def embed(self) -> Tensors:
+        """Token look-up in a vocabulary-parallel table."""
+        partial = self.compute("embedding", (), self.hidden("embedded", self.shape.tokens))
+        return self.exchange("embedding_all_reduce", "all_reduce", "tp", partial, self.hidden("hidden", self.shape.tokens))
+
+    def score(self, hidden: Tensors) -> Tensors:
+        """Logits of each sequence's last token."""
+        sequences, vocabulary = self.shape.sequences, self.arch.vocabulary_size
+        part = self.compute("head", hidden, Tensor("logits", (sequences, ceil_div(vocabulary, self.shape.tp)), "fp32"))
+        return self.exchange("logits_all_gather", "all_gather", "tp", part, Tensor("all_logits", (sequences, vocabulary), "fp32"))
+
+    def run_layer(self, group: LayerGroup, profile: Profile | None, hidden: Tensors) -> Tensors:
+        """One layer up to the collective that closes it; gives what that collective takes."""
+        attended = self._attend(group, hidden)
+        if profile is None:
+            whole = self.exchange("tensor_all_reduce", "all_reduce", "tp", attended, self.hidden("attention_sum", self.shape.tokens))
+            return self.compute("dense_ffn", whole, self.hidden("ffn_out", self.shape.tokens))
+        shard = self.hidden("attention_shard", self.shape.dispatched)
+        share = self.exchange("tensor_reduce_scatter", "reduce_scatter", "tp", attended, shard)
+        shared = self._share(share) if isinstance(group.ffn, MoeFfn) and group.ffn.shared_width else ()
+        return self._route(share, profile) + shared
+
+    def close(self, outputs: Tensors, moe: bool) -> Tensors:
+        """The collective that gives every tensor-parallel rank the whole output of a layer."""
+        hidden = self.hidden("hidden", self.shape.tokens)
+        if moe:
+            return self.exchange("tensor_all_gather", "all_gather", "tp", outputs, hidden)
+        return self.exchange("ffn_all_reduce", "all_reduce", "tp", outputs, hidden)
+
+    def send(self, outputs: Tensors, moe: bool) -> Tensors:
+        """Hand each rank's share to its peer in the next stage, which gathers it on arrival.
+
+        After a dense layer the all-reduce falls into its two halves, before and after the message.
+        """
+        if not moe:
+            shard = self.hidden("ffn_shard", self.shape.dispatched)
+            outputs = self.exchange("ffn_reduce_scatter", "reduce_scatter", "tp", outputs, shard)
+        return self.exchange("send", "send", "pp", outputs, self.hidden("stage_hidden", self.shape.dispatched))
+
+    def arrive(self, received: Tensors) -> Tensors:
+        """Gather what the peers in the previous stage have sent."""
+        return self.exchange("tensor_all_gather", "all_gather", "tp", received, self.hidden("hidden", self.shape.tokens))
+
+    def _attend(self, group: LayerGroup, hidden: Tensors) -> Tensors:
+        """Attention; with context parallelism the keys and values (decode: queries, outputs) travel."""
+        shape, dtype = self.shape, self.arch.activation_dtype
+        out = self.hidden("attention_out", shape.tokens)
+        if shape.cp == 1:
+            return self.compute("attention", hidden, out)
+        sequences, context = shape.sequences, self.workload.context_tokens
+        if self.workload.kind == "prefill":
+            width = cache_elements_per_token(group.attention, shape.tp)
+            own = self.compute("keys_values", hidden, Tensor("keys_values", (sequences, ceil_div(context, shape.cp), width), dtype))
+            every = Tensor("context_keys_values", (sequences, context, width), dtype)
+            return self.compute("attention", hidden + self.exchange("context_all_gather", "all_gather", "cp", own, every), out)
+        q, o = query_widths(group.attention, shape.tp)
+        own = self.compute("queries", hidden, Tensor("queries", (shape.tokens, q), dtype))
+        every = Tensor("context_queries", (sequences, q), dtype)
+        partial = self.exchange("context_all_gather", "all_gather", "cp", own, every)
+        partial = self.compute("attention", partial, Tensor("partial_outputs", (sequences, o), dtype))
+        scattered = Tensor("outputs", (shape.tokens, o), dtype)
+        return self.compute("projection", self.exchange("context_reduce_scatter", "reduce_scatter", "cp", partial, scattered), out)
+
+    def _share(self, share: Tensors) -> Tensors:
+        """Shared experts: whole tokens in, this rank's share of the sum out."""
+        whole = self.exchange("shared_all_gather", "all_gather", "tp", share, self.hidden("shared_in", self.shape.tokens))
+        part = self.compute("shared_experts", whole, self.hidden("shared_out", self.shape.tokens))
+        return self.exchange("shared_reduce_scatter", "reduce_scatter", "tp", part, self.hidden("shared_shard", self.shape.dispatched))
+
+    def _route(self, share: Tensors, profile: Profile) -> Tensors:
+        """Router, dispatch, routed experts, combine. Rows are those of the most loaded EP rank."""
+        arch, shape = self.arch, self.shape
+        sent, back = arch.dispatch_dtype, arch.combine_dtype
+        received = ceil_div(profile.tokens, shape.etp)
+        rows = shape.dispatched if shape.ep > 1 else received
+        x = self.compute("router", share, self.hidden("routed_tokens", rows, sent))
+        x = self.exchange("dispatch", "all_to_all", "ep", x, self.hidden("dispatched_tokens", received, sent))
+        x = self.exchange("expert_all_gather", "all_gather", "etp", x, self.hidden("expert_inputs", profile.tokens, sent))
+        x = self.compute("experts", x, self.hidden("expert_outputs", profile.tokens, back))
+        x = self.exchange("expert_reduce_scatter", "reduce_scatter", "etp", x, self.hidden("expert_sums", received, back))
+        return self.exchange("combine", "all_to_all", "ep", x, self.hidden("combined", shape.dispatched))
+
+
+def layer_steps(instance: Instance, group: LayerGroup, shape: Shape, profile: Profile | None) -> tuple[Step, ...]:
+    """All steps of a layer that is followed by another on the same stage."""
+    program = Program(instance, shape)
+    hidden = (program.hidden("hidden", shape.tokens),)
+    program.close(program.run_layer(group, profile, hidden), profile is not None)
+    return tuple(program.steps)
+
+
+def pass_pieces(instance: Instance, plan: Plan) -> Iterator[Piece]:
+    """One micro-batch's forward pass, from the embedding on the first stage to the head on the last."""
+    terms, s = Terms(instance), plan.strategy
+    shape, group_of, position = terms.shape(s), terms.arch.group_of_layer(), moe_layer_indices(instance)
+    first = Program(instance, shape)
+    hidden = first.embed()
+    yield Piece(0, None, tuple(first.steps))
+    for stage, layers in enumerate(stage_ranges(plan.stages)):
+        for layer in layers:
+            g, moe = group_of[layer], layer in position
+            profile = layer_profile(terms, s, plan, position[layer], g) if moe else None
+            program = Program(instance, shape)
+            outputs = program.run_layer(terms.arch.layers[g], profile, hidden)
+            leaves = layer == layers[-1] and stage + 1 < s.pp
+            hidden = program.send(outputs, moe) if leaves else program.close(outputs, moe)
+            yield Piece(stage, layer, tuple(program.steps))
+            if leaves:
+                arrival = Program(instance, shape)
+                hidden = arrival.arrive(hidden)
+                yield Piece(stage + 1, layer, tuple(arrival.steps))
+    last = Program(instance, shape)
+    last.score(hidden)
+    yield Piece(s.pp - 1, None, tuple(last.steps))

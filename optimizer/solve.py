@@ -1,0 +1,101 @@
+"""CP-SAT: the joint model's answer, as a claim for the checker. The only mapping of solver statuses."""
+
+from typing import NamedTuple
+
+from ortools.sat.python import cp_model
+
+from models.bounds import root_bound
+from models.enumeration import position
+from models.evaluate import evaluate
+from models.instance import Instance
+from models.objective import near_limit
+from models.result import Candidate, Claim, Status
+from optimizer.encoding.build import build
+from optimizer.encoding.tables import Tables, prepare
+from optimizer.encoding.variables import extract
+from optimizer.enumerate import Progress
+
+
+class SolverLimits(NamedTuple):
+    """Limits, seed and workers of one CP-SAT run."""
+
+    deterministic: float
+    """deterministic seconds"""
+    seconds: float | None
+    """wall limit"""
+    seed: int
+    workers: int
+
+
+def make_solver(limits: SolverLimits) -> cp_model.CpSolver:
+    """A solver whose answer depends on the model and the seed alone, unless the wall limit bites."""
+    solver = cp_model.CpSolver()
+    p = solver.parameters
+    p.random_seed, p.num_workers = limits.seed, limits.workers
+    p.interleave_search = limits.workers > 1
+    p.max_deterministic_time = limits.deterministic
+    p.presolve_inclusion_work_limit = 0  # google/or-tools issue 5293
+    if limits.seconds is not None:
+        p.max_time_in_seconds = limits.seconds
+    return solver
+
+
+def read_status(code: cp_model.CpSolverStatus) -> Status:
+    """CP-SAT's status in our terms. Raises AssertionError on MODEL_INVALID."""
+    match code:
+        case cp_model.OPTIMAL:
+            return Status.OPTIMAL
+        case cp_model.FEASIBLE:
+            return Status.FEASIBLE
+        case cp_model.INFEASIBLE:
+            return Status.INFEASIBLE
+        case cp_model.UNKNOWN:
+            return Status.UNKNOWN
+        case _:
+            raise AssertionError(f"CP-SAT calls the model invalid ({code})")
+
+
+def solve_jointly(instance: Instance, epsilon_ppm: int, limits: SolverLimits, progress: Progress) -> Claim:
+    """Every strategy within epsilon of the optimum, cheapest first, by solving and excluding in turn.
+
+    Raises TooLarge when the instance is beyond the joint model. What the solver proves is only
+    claimed: the bound holds in steps of the tables' quantum, and the checker decides.
+    """
+    tables = prepare(instance, epsilon_ppm)
+    model, variables = build(tables)
+    progress(f"joint model: {len(model.proto.variables)} variables, {len(model.proto.constraints)} rows")
+    found: list[Candidate] = []
+    bound: int | None = None
+    while True:
+        solver = make_solver(limits)
+        status = read_status(solver.solve(model))
+        if status in (Status.INFEASIBLE, Status.UNKNOWN):
+            break
+        proved = round(solver.best_objective_bound) * tables.quantum * tables.divisor
+        bound = proved if bound is None else min(bound, proved)
+        if found and proved > near_limit(min(c.value for c in found), epsilon_ppm):
+            break
+        plan = extract(solver, tables, variables)
+        found.append(Candidate(plan, evaluate(instance, plan).value))
+        progress(f"{plan.strategy.label()}: {found[-1].value}")
+        if status is Status.FEASIBLE:
+            break
+        model.add_bool_and(~variables.strategy[plan.strategy])
+    whole = status in (Status.OPTIMAL, Status.INFEASIBLE)
+    return _claim(tables, found, bound if whole else root_bound(instance), whole, epsilon_ppm)
+
+
+def _claim(tables: Tables, found: list[Candidate], bound: int | None, whole: bool, epsilon_ppm: int) -> Claim:
+    """OPTIMAL only where the scaled model is exact; otherwise the bound that rounding leaves."""
+    seen = len(tables.alive)
+    if not found or bound is None:
+        status = Status.INFEASIBLE if whole else Status.UNKNOWN
+        return Claim(status, (), None if whole else bound, (), None, False, seen, None, {}, not whole, "joint")
+    found = sorted(found, key=lambda c: (c.value, position(tables.instance, c.plan.strategy)))
+    best = found[0].value
+    cut = near_limit(best, epsilon_ppm)
+    exact = whole and tables.quantum == 1
+    optimal = tuple(c for c in found if c.value == best)
+    near = tuple(c for c in found if best < c.value <= cut)
+    status = Status.OPTIMAL if exact else Status.FEASIBLE
+    return Claim(status, optimal if exact else optimal[:1], min(best, bound), near, cut, exact, seen, None, {}, not whole, "joint")

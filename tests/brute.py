@@ -1,0 +1,109 @@
+"""The slow answer: every strategy, split and placement of a tiny instance, one by one.
+
+Knows the problem only through `violations` and `evaluate`, each called afresh for every plan: no
+bound, no memo and no symmetry is shared with the code that it judges.
+"""
+
+from collections.abc import Iterator
+from itertools import combinations, islice, product
+from typing import NamedTuple
+
+from models.evaluate import evaluate
+from models.instance import Instance
+from models.rules import strategy_violations, violations
+from models.strategy import Plan, RankContents, Strategy
+
+
+class Answer(NamedTuple):
+    """What is true of an instance."""
+
+    strategies: int
+    """how many keep the rules on strategies, R1-R12"""
+    plans: int
+    """how many plans those have, whether they run or not"""
+    feasible: int
+    """strategies with at least one plan that keeps every rule"""
+    value: int | None
+    """the least objective; None when nothing runs"""
+    optimal: tuple[Strategy, ...]
+    """strategies that attain it, sorted"""
+    values: dict[Strategy, int]
+    """least objective of each feasible strategy"""
+
+
+def degree_tuples(n: int, limit: int) -> Iterator[tuple[int, ...]]:
+    """Every n positive integers whose product is at most `limit`."""
+    if n == 0:
+        yield ()
+        return
+    for first in range(1, limit + 1):
+        for rest in degree_tuples(n - 1, limit // first):
+            yield (first, *rest)
+
+
+def candidates(instance: Instance) -> Iterator[Strategy]:
+    """Every strategy with world * replicas <= GPUs, equal sides, and no more parts than sequences."""
+    gpus, sequences = instance.cluster.pool.gpus, instance.workload.sequences
+    for tp, cp, dp, pp, replicas in degree_tuples(5, gpus):
+        sides = [e for e in degree_tuples(3, gpus) if e[0] * e[1] * e[2] == tp * cp * dp]
+        for (etp, ep, edp), m, order in product(sides, range(1, sequences // (replicas * dp) + 1), instance.space.orders):
+            yield Strategy(tp, cp, dp, pp, etp, ep, edp, replicas, m, order)
+
+
+def strategies(instance: Instance) -> Iterator[Strategy]:
+    """Every strategy that keeps the rules on strategies."""
+    return (s for s in candidates(instance) if not any(strategy_violations(instance, s)))
+
+
+def splits(layers: int, pp: int) -> Iterator[tuple[int, ...]]:
+    """Every way to write `layers` as `pp` positive numbers in order."""
+    for cuts in combinations(range(1, layers), pp - 1):
+        ends = (0, *cuts, layers)
+        yield tuple(b - a for a, b in zip(ends, ends[1:], strict=False))
+
+
+def layer_placements(experts: frozenset[int], ranks: int) -> Iterator[RankContents]:
+    """Every assignment of `experts` to `ranks` ranks that hold equally many."""
+    if ranks == 0:
+        yield ()
+        return
+    for held in combinations(sorted(experts), len(experts) // ranks):
+        for rest in layer_placements(experts - set(held), ranks - 1):
+            yield (held, *rest)
+
+
+def plans(instance: Instance, strategy: Strategy) -> Iterator[Plan]:
+    """Every split with every placement of every MoE layer."""
+    architecture = instance.architecture
+    one_layer = list(layer_placements(frozenset(range(architecture.experts)), strategy.ep))
+    for stages in splits(architecture.layer_count, strategy.pp):
+        for placement in product(one_layer, repeat=architecture.moe_layers):
+            yield Plan(strategy, stages, placement)
+
+
+def runnable_plans(instance: Instance, strategy: Strategy) -> Iterator[tuple[int, Plan]]:
+    """The plans of a strategy that keep every rule, with their objective."""
+    return ((evaluate(instance, p).value, p) for p in plans(instance, strategy) if not violations(instance, p))
+
+
+def solvable(instance: Instance, least_strategies: int, most_plans: int) -> bool:
+    """Whether there is enough to decide, and not too much to look at."""
+    found = list(strategies(instance))
+    every = (plan for s in found for plan in plans(instance, s))
+    return len(found) >= least_strategies and next(islice(every, most_plans, None), None) is None
+
+
+def solve(instance: Instance) -> Answer:
+    """Look at every plan of every strategy."""
+    values: dict[Strategy, int] = {}
+    seen = tried = 0
+    for s in strategies(instance):
+        seen += 1
+        for plan in plans(instance, s):
+            tried += 1
+            value = evaluate(instance, plan).value
+            if value < values.get(s, value + 1) and not violations(instance, plan):
+                values[s] = value
+    best = min(values.values(), default=None)
+    optimal = tuple(sorted(s for s, value in values.items() if value == best))
+    return Answer(seen, tried, len(values), best, optimal, values)

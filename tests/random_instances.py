@@ -1,0 +1,230 @@
+"""Tiny instances, different in every respect that the rules and the cost model look at."""
+
+import json
+from math import factorial
+from random import Random
+from typing import Any
+
+from brute import solvable
+
+from models.evaluate import evaluate
+from models.instance import Instance
+from models.strategy import DEGREES, ORDERS, Plan, Strategy
+
+ALONE = Strategy(1, 1, 1, 1, 1, 1, 1, 1, 1)
+SIZES = ((0, 60), (3, 300), (6, 300), (12, 300), (12, 1200))  # strategies at least, plans at most
+KINDS = (("dense", "dense"), ("moe", "moe"), ("moe", "moe"), ("moe", "moe"), ("dense", "moe"), ("dense", "moe"), ("moe", "dense"))
+SPACES = ("classic", "folded", "folded", "folded")
+MOST_GPUS = 8
+
+
+def random_instance(seed: int) -> Instance:
+    """The same instance for the same seed; small enough to look at every plan."""
+    rng = Random(seed)
+    least, most = rng.choice(SIZES)
+    kinds, space = rng.choice(KINDS), rng.choice(SPACES)
+    if space == "classic":  # the space itself is small
+        least //= 4
+    instance = _read(_draw(rng, seed, kinds, space))
+    while _placements(instance) > most or not solvable(instance, least, most):
+        instance = _read(_draw(rng, seed, kinds, space))
+    return _tighten(rng, instance)
+
+
+def _read(content: dict[str, Any]) -> Instance:
+    return Instance.model_validate_json(json.dumps(content))
+
+
+def _draw(rng: Random, seed: int, kinds: tuple[str, str], space: str) -> dict[str, Any]:
+    """An instance in which everything fits."""
+    objective = rng.choice(["latency", "latency", "throughput", "throughput_per_gpu", "cost", "gpus"])
+    layers = _layers(rng, kinds)
+    return {
+        "format": "shardproof-instance/1",
+        "name": f"random {seed}",
+        "cluster": {"pools": [_pool(rng, objective == "cost" or rng.random() < 0.3)]},
+        "architecture": _architecture(rng, layers),
+        "workload": _workload(rng),
+        "runtime": {
+            "activation_bytes_per_token": rng.choice([0, 1, 64, 500]),
+            "collective_buffer_bytes": rng.choice([0, 100]),
+            "reserve_bytes": rng.choice([0, 100]),
+            "overlap_ppm": rng.choice([0, 0, 0, 250_000, 333_333, 1_000_000]),
+            "sources": {"*": "assumed: random"},
+        },
+        "expert_load": _expert_load(rng, layers),
+        "space": _space(rng, space),
+        "objective": {"name": objective},
+    }
+
+
+def _pool(rng: Random, priced: bool) -> dict[str, Any]:
+    sizes = (1, 2, 3, 4, 8)
+    node, domain = rng.choice([(n, d) for n in sizes for d in sizes if n % d == 0 or d % n == 0])
+    nodes = rng.randint(1, MOST_GPUS // node)
+    if nodes * node < 3:  # one or two GPUs leave little to decide
+        nodes = rng.randint(1, MOST_GPUS // node)
+    efficiency = [333_333, 600_000, 1_000_000]
+    accelerator = {
+        "name": "tiny",
+        "memory_bytes": 10**15,
+        "hbm_bytes_per_s": _rate(rng, 3 * 10**9),
+        "peak_flop_per_s": {"bf16": _rate(rng, 2 * 10**10), "fp8": _rate(rng, 4 * 10**10)},
+        "gemm_efficiency_ppm": rng.choice(efficiency),
+        "expert_gemm_efficiency_ppm": rng.choice(efficiency),
+        "attention_efficiency_ppm": rng.choice(efficiency),
+        "hbm_efficiency_ppm": rng.choice(efficiency),
+        "kernel_launch_ns": rng.choice([0, 1, 20, 200]),
+        "sources": {"*": "assumed: random"},
+    }
+    return {
+        "name": "main",
+        "accelerator": accelerator,
+        "nodes": nodes,
+        "gpus_per_node": node,
+        "scale_up_domain_gpus": domain,
+        "scale_up": _link(rng, 6 * 10**9),
+        "scale_out": _link(rng, 2 * 10**9),
+        "price_uusd_per_gpu_hour": rng.randint(1, 9) * 500_000 if priced else None,
+    }
+
+
+def _link(rng: Random, typical: int) -> dict[str, Any]:
+    return {
+        "bandwidth_bytes_per_s": _rate(rng, typical),
+        "latency_ns": rng.choice([0, 1, 10, 100, 1000]),
+        "sources": {"*": "assumed: random"},
+    }
+
+
+def _rate(rng: Random, typical: int) -> int:
+    """Within a factor of eight of `typical`, either way."""
+    return int(typical * 8 ** rng.uniform(-1, 1))
+
+
+def _architecture(rng: Random, layers: list[dict[str, Any]]) -> dict[str, Any]:
+    dtypes = ("weight_dtype", "kv_dtype", "activation_dtype", "dispatch_dtype", "combine_dtype")
+    return {
+        "name": "tiny",
+        "hidden_size": rng.choice([4, 6, 16, 24]),
+        "vocabulary_size": rng.choice([7, 16, 30]),
+        "tied_embeddings": rng.random() < 0.5,
+        **{name: rng.choice(["bf16", "bf16", "fp8"]) for name in dtypes},
+        "layers": layers,
+        "source": "assumed: random",
+    }
+
+
+def _layers(rng: Random, kinds: tuple[str, str]) -> list[dict[str, Any]]:
+    """One or two groups of one to four layers in all: dense, MoE, or both in either order."""
+    both = kinds[0] != kinds[1]
+    total = rng.choice([2, 2, 3, 3, 4] if both else [1, 2, 2, 3, 3, 4])
+    first = rng.randint(1, total - both)
+    counts = [n for n in (first, total - first) if n]
+    attention, experts = _attention(rng), rng.choice([2, 3, 4, 4, 6])
+    groups = []
+    for count, kind in zip(counts, kinds, strict=False):
+        ffn = _moe(rng, experts) if kind == "moe" else {"kind": "dense", "intermediate_size": _width(rng), "matrices": rng.choice([2, 3])}
+        groups.append({"count": count, "attention": attention if rng.random() < 0.7 else _attention(rng), "ffn": ffn})
+    return groups
+
+
+def _width(rng: Random) -> int:
+    return rng.choice([6, 8, 12, 24, 24])
+
+
+def _moe(rng: Random, experts: int) -> dict[str, Any]:
+    return {
+        "kind": "moe",
+        "experts": experts,
+        "top_k": rng.randint(1, min(experts, rng.choice([2, 6]))),
+        "intermediate_size": _width(rng),
+        "matrices": rng.choice([2, 3]),
+        "shared_experts": rng.choice([0, 0, 1, 2]),
+        "shared_intermediate_size": rng.choice([None, 4, 12]),
+    }
+
+
+def _attention(rng: Random) -> dict[str, Any]:
+    heads = rng.choice([2, 3, 4, 6, 8, 12])
+    match rng.choice(["mha", "gqa", "mla"]):
+        case "mha":
+            return {"kind": "mha", "heads": heads, "head_dim": rng.choice([1, 4])}
+        case "gqa":
+            return {
+                "kind": "gqa",
+                "heads": heads,
+                "kv_heads": rng.choice([n for n in (1, 2, 3, 4) if heads % n == 0]),
+                "head_dim": rng.choice([2, 4]),
+            }
+        case _:
+            return {
+                "kind": "mla",
+                "heads": heads,
+                "q_lora_rank": rng.choice([None, 3]),
+                "kv_lora_rank": rng.choice([2, 5]),
+                "qk_nope_head_dim": 3,
+                "qk_rope_head_dim": rng.choice([1, 2]),
+                "v_head_dim": rng.choice([2, 4]),
+            }
+
+
+def _workload(rng: Random) -> dict[str, Any]:
+    length = "tokens_per_sequence", "context_tokens"
+    kind = rng.choice(["prefill", "decode"])
+    return {
+        "kind": kind,
+        "sequences": rng.choice([1, 2, 3, 4, 6, 8]),
+        length[kind == "decode"]: rng.choice([1, 2, 5, 16, 40]),
+        "sources": {"*": "assumed: random"},
+    }
+
+
+def _expert_load(rng: Random, layers: list[dict[str, Any]]) -> dict[str, Any] | None:
+    """None, one row for all MoE layers, or one row each; zeros are likely."""
+    moe = [group for group in layers if group["ffn"]["kind"] == "moe"]
+    rows = rng.choice([0, 1, sum(group["count"] for group in moe)])
+    if not moe or not rows:
+        return None
+    counts = [[rng.choice([0, 1, 1, 2, 3, 7]) for _ in range(moe[0]["ffn"]["experts"])] for _ in range(rows)]
+    for row in counts:
+        row[rng.randrange(len(row))] += 1  # a row without any token is refused
+    return {"counts": counts, "source": "random"}
+
+
+def _space(rng: Random, name: str) -> dict[str, Any]:
+    found: dict[str, Any] = {"name": name}
+    if name == "folded" and rng.random() < 0.3:
+        found["orders"] = rng.sample(ORDERS, rng.choice([1, 2, 2]))
+    if rng.random() < 0.3:
+        for degree in rng.sample(DEGREES, rng.choice([1, 2, 3])):
+            found[degree] = rng.sample(range(1, MOST_GPUS + 1), rng.randint(2, 6))
+    return found | {"tp_in_domain": rng.random() < 0.2}
+
+
+def _placements(instance: Instance) -> int:
+    """The most placements that some degree of expert parallelism leaves, over all MoE layers."""
+    experts, gpus = instance.architecture.experts, instance.cluster.pool.gpus
+    of_layer = [factorial(experts) // factorial(experts // ep) ** ep for ep in range(1, min(experts, gpus) + 1) if experts % ep == 0]
+    return max(of_layer, default=1) ** instance.architecture.moe_layers
+
+
+def _tighten(rng: Random, instance: Instance) -> Instance:
+    """Memory, link caps and limits, set from what one GPU alone would need, so that they matter."""
+    alone = Plan(ALONE, (instance.architecture.layer_count,), ((tuple(range(instance.architecture.experts)),),) * instance.architecture.moe_layers)
+    priced = evaluate(instance, alone)
+    content = json.loads(instance.model_dump_json())
+    pool, limits = content["cluster"]["pools"][0], content["objective"]["limits"]
+    memory = rng.choice([None, None, None, (15, 60), (40, 100), (90, 130), (2, 20)])
+    if memory is not None:
+        pool["accelerator"]["memory_bytes"] = 1 + priced.peak_memory_bytes * rng.randint(*memory) // 100
+    volume = 2 * instance.workload.tokens * instance.architecture.hidden_size * instance.architecture.layer_count
+    for link in ("scale_up", "scale_out"):
+        if rng.random() < 0.2:
+            pool[link]["cap_bytes_per_pass"] = volume * rng.choice([0, 20, 50, 100, 150, 250]) // 100
+    longest = priced.step_ns * rng.randint(40, 130) // 100
+    if rng.random() < 0.15:
+        limits["ttft_ns" if instance.workload.kind == "prefill" else "tpot_ns"] = longest
+    if rng.random() < 0.1:
+        limits["min_tokens_per_s"] = max(1, instance.workload.tokens * 10**9 // max(1, longest))
+    return _read(content)

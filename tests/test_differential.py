@@ -1,0 +1,256 @@
+"""The search and the checker against brute force, on tiny random instances.
+
+SHARDPROOF_RANDOM_INSTANCES sets how many; a failure names the seed, `random_instance(seed)` repeats it.
+"""
+
+import os
+from collections import Counter
+from collections.abc import Callable, Iterator
+from functools import cache
+from typing import NamedTuple
+
+import pytest
+from brute import Answer, plans, runnable_plans, solve, strategies
+from random_instances import random_instance
+
+from models.evaluate import evaluate
+from models.instance import Instance
+from models.result import Candidate, Claim, Status
+from models.rules import violations
+from models.strategy import Plan
+from optimizer.check import VerificationError, check_claim
+from optimizer.enumerate import Effort, enumerate_space
+
+SEEDS = range(int(os.environ.get("SHARDPROOF_RANDOM_INSTANCES", "150")))
+EPSILON_PPM = 50_000
+
+
+class Case(NamedTuple):
+    """An instance, what is true of it, and what the search claims."""
+
+    instance: Instance
+    answer: Answer
+    claim: Claim
+
+
+@cache
+def case(seed: int) -> Case:
+    instance = random_instance(seed)
+    claim = enumerate_space(instance, EPSILON_PPM, Effort(10**9, None), lambda _: None)
+    return Case(instance, solve(instance), claim)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_search_claims_infeasible_exactly_when_no_plan_runs(seed: int) -> None:
+    _, answer, claim = case(seed)
+    assert claim.status is (Status.OPTIMAL if answer.feasible else Status.INFEASIBLE)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_search_finds_the_least_value_and_every_strategy_that_attains_it(seed: int) -> None:
+    _, answer, claim = case(seed)
+    assert claim.bound == answer.value
+    assert sorted((c.plan.strategy, c.value) for c in claim.optimal) == [(s, answer.value) for s in answer.optimal]
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_search_lists_every_near_optimal_strategy_with_its_least_value(seed: int) -> None:
+    _, answer, claim = case(seed)
+    best = answer.value
+    near = {} if best is None else {s: v for s, v in answer.values.items() if best < v <= best + best * EPSILON_PPM // 1_000_000}
+    assert claim.near_complete or best is None
+    assert {c.plan.strategy: c.value for c in claim.near} == near
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_search_counts_strategies_and_those_with_a_plan_that_runs(seed: int) -> None:
+    _, answer, claim = case(seed)
+    assert (claim.strategies, claim.feasible) == (answer.strategies, answer.feasible)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_plans_of_the_search_run_at_the_value_claimed(seed: int) -> None:
+    instance, _, claim = case(seed)
+    for plan, value in (*claim.optimal, *claim.near):
+        assert violations(instance, plan) == []
+        assert evaluate(instance, plan).value == value
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_checker_accepts_every_claim_of_the_search(seed: int) -> None:
+    instance, _, claim = case(seed)
+    check_claim(instance, claim)
+
+
+@pytest.mark.skipif(len(SEEDS) < 100, reason="too few instances to ask for all kinds")
+def test_random_instances_are_of_every_kind() -> None:
+    kinds: Counter[str] = Counter()
+    for instance, answer, claim in map(case, SEEDS):
+        pool, loads = instance.cluster.pool, instance.expert_load
+        kinds["infeasible"] += not answer.feasible
+        kinds["all strategies run"] += 0 < answer.feasible == answer.strategies
+        kinds["some strategies run"] += 0 < answer.feasible < answer.strategies
+        kinds["several optima"] += len(answer.optimal) > 1
+        kinds["near-optimal strategies"] += bool(claim.near)
+        kinds["a cap"] += (pool.scale_up.cap_bytes_per_pass, pool.scale_out.cap_bytes_per_pass) != (None, None)
+        kinds["experts spread under skewed load"] += loads is not None and any(s.ep > 1 for s in answer.values)
+        kinds["best with pipeline"] += any(s.pp > 1 for s in answer.optimal)
+        kinds["classic"] += instance.space.name == "classic"
+    assert len(kinds) == 9
+    assert min(kinds.values()) >= 5, kinds
+
+
+# Mutations: each yields claims that do not hold, and that the checker must refuse.
+
+
+def value_off_by_one(c: Case) -> Iterator[Claim]:
+    for field in ("optimal", "near"):
+        listed = getattr(c.claim, field)
+        for n, wrong in ((n, wrong) for n in range(len(listed)) for wrong in (-1, 1)):
+            moved = listed[n]._replace(value=listed[n].value + wrong)
+            yield c.claim._replace(**{field: (*listed[:n], moved, *listed[n + 1 :])})
+
+
+def bound_off_by_one(c: Case) -> Iterator[Claim]:
+    if c.claim.bound is not None:
+        yield c.claim._replace(bound=c.claim.bound - 1)
+        yield c.claim._replace(bound=c.claim.bound + 1)
+
+
+def bound_and_values_off_by_one(c: Case) -> Iterator[Claim]:
+    for wrong in (-1, 1):
+        if c.claim.bound is not None:
+            optimal = tuple(o._replace(value=o.value + wrong) for o in c.claim.optimal)
+            yield c.claim._replace(bound=c.claim.bound + wrong, optimal=optimal)
+
+
+def bound_above_the_optimum(c: Case) -> Iterator[Claim]:
+    """Claims without optimality, whose bound is one too high."""
+    dearer = costlier(c, c.claim.optimal[0]) if c.claim.optimal else None
+    if c.claim.bound is None:
+        return
+    bare = Claim(Status.UNKNOWN, (), c.claim.bound + 1, (), None, False, c.claim.strategies, c.claim.feasible, {}, False, "test")
+    yield bare
+    yield bare._replace(limited=True)
+    if dearer is not None:
+        yield bare._replace(status=Status.FEASIBLE, optimal=(dearer,))
+        yield bare._replace(status=Status.FEASIBLE, optimal=(dearer,), limited=True)
+
+
+def optimal_strategy_dropped(c: Case) -> Iterator[Claim]:
+    listed = c.claim.optimal
+    for n in range(len(listed)):
+        yield c.claim._replace(optimal=(*listed[:n], *listed[n + 1 :]))
+
+
+def runner_up_called_optimal(c: Case) -> Iterator[Claim]:
+    if c.claim.near:
+        first, *rest = c.claim.near
+        yield c.claim._replace(optimal=(first,), bound=first.value, near=tuple(n for n in rest if n.value > first.value), near_complete=False)
+
+
+def near_strategy_dropped(c: Case) -> Iterator[Claim]:
+    listed = c.claim.near
+    if c.claim.near_complete:
+        yield from (c.claim._replace(near=(*listed[:n], *listed[n + 1 :])) for n in range(len(listed)))
+
+
+def near_limit_raised_past_a_strategy(c: Case) -> Iterator[Claim]:
+    beyond = [v for v in c.answer.values.values() if c.claim.near_limit is not None and v > c.claim.near_limit]
+    if beyond:
+        yield c.claim._replace(near_limit=min(beyond))
+
+
+def strategy_listed_twice(c: Case) -> Iterator[Claim]:
+    if c.claim.optimal:
+        yield c.claim._replace(optimal=(*c.claim.optimal, c.claim.optimal[0]))
+    if c.claim.near:
+        yield c.claim._replace(near=(*c.claim.near, c.claim.near[0]))
+
+
+def costlier_plan_at_the_old_value(c: Case) -> Iterator[Claim]:
+    for field in ("optimal", "near"):
+        listed = getattr(c.claim, field)
+        for n, kept in enumerate(listed):
+            dearer = costlier(c, kept)
+            if dearer is not None:
+                yield c.claim._replace(**{field: (*listed[:n], kept._replace(plan=dearer.plan), *listed[n + 1 :])})
+
+
+def costlier_plan_called_optimal(c: Case) -> Iterator[Claim]:
+    dearer = costlier(c, c.claim.optimal[0]) if c.claim.optimal else None
+    if dearer is not None:
+        yield c.claim._replace(optimal=(dearer,), bound=dearer.value, near=(), near_complete=False)
+
+
+def plan_that_breaks_a_rule(c: Case) -> Iterator[Claim]:
+    plan = next((p for s in strategies(c.instance) if s not in c.answer.values for p in plans(c.instance, s)), None)
+    if plan is not None:
+        value = evaluate(c.instance, plan).value
+        lie = Claim(Status.OPTIMAL, (Candidate(plan, value),), value, (), value, False, c.claim.strategies, c.claim.feasible, {}, False, "test")
+        yield lie
+        yield lie._replace(status=Status.FEASIBLE)
+        yield lie._replace(status=Status.FEASIBLE, limited=True, bound=0)
+
+
+def expert_held_by_nobody(c: Case) -> Iterator[Claim]:
+    for (strategy, stages, placement), value in c.claim.optimal[:1]:
+        if placement:
+            (first, *others), *layers = placement
+            broken = Plan(strategy, stages, ((first[1:], *others), *layers))
+            yield c.claim._replace(optimal=(Candidate(broken, value), *c.claim.optimal[1:]))
+
+
+def feasible_called_infeasible(c: Case) -> Iterator[Claim]:
+    if c.answer.feasible:
+        yield c.claim._replace(status=Status.INFEASIBLE)
+        yield Claim(Status.INFEASIBLE, (), None, (), None, False, c.claim.strategies, 0, {}, False, "test")
+
+
+def strategies_miscounted(c: Case) -> Iterator[Claim]:
+    yield c.claim._replace(strategies=c.claim.strategies - 1)
+    yield c.claim._replace(strategies=c.claim.strategies + 1)
+
+
+@cache
+def _costlier(seed_plan: Plan, value: int, instance: Instance) -> Candidate | None:
+    """A plan of the same strategy that runs, at a higher cost."""
+    return next((Candidate(p, v) for v, p in runnable_plans(instance, seed_plan.strategy) if v > value), None)
+
+
+def costlier(c: Case, candidate: Candidate) -> Candidate | None:
+    return _costlier(candidate.plan, candidate.value, c.instance)
+
+
+MUTATIONS: tuple[Callable[[Case], Iterator[Claim]], ...] = (
+    value_off_by_one,
+    bound_off_by_one,
+    bound_and_values_off_by_one,
+    bound_above_the_optimum,
+    optimal_strategy_dropped,
+    runner_up_called_optimal,
+    near_strategy_dropped,
+    near_limit_raised_past_a_strategy,
+    strategy_listed_twice,
+    costlier_plan_at_the_old_value,
+    costlier_plan_called_optimal,
+    plan_that_breaks_a_rule,
+    expert_held_by_nobody,
+    feasible_called_infeasible,
+    strategies_miscounted,
+)
+
+
+def accepts(instance: Instance, claim: Claim) -> bool:
+    try:
+        check_claim(instance, claim)
+    except VerificationError:
+        return False
+    return True
+
+
+@pytest.mark.parametrize("mutation", MUTATIONS, ids=lambda m: m.__name__)
+def test_checker_refuses_each_mutation_of_each_claim(mutation: Callable[[Case], Iterator[Claim]]) -> None:
+    wrong = [(seed, claim) for seed in SEEDS for claim in mutation(case(seed))]
+    assert wrong, "the mutation applies to no instance"
+    assert [seed for seed, claim in wrong if accepts(case(seed).instance, claim)] == []
