@@ -12,6 +12,14 @@ from models.terms import Price, Terms
 from models.units import NS_PER_S, ceil_div
 
 
+COST_MODEL_ASSUMPTIONS = (
+    "Operators are priced by a roofline with constant efficiencies; collectives by latency and bandwidth, without contention.",
+    "Every rank routes alike: expert loads hold for the tokens of each GPU; replicas and EP groups see the same loads.",
+    "The hottest rank's expert inputs and the largest set of touched experts are charged together, even if they lie on different ranks.",
+    "Micro-batches of one pass are of equal size; transfers between stages are exposed only while the pipeline fills.",
+)
+
+
 class Stage(NamedTuple):
     """One stage for one micro-batch, and its memory and traffic for the whole pass."""
 

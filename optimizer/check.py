@@ -5,15 +5,12 @@ It enumerates the space itself and recomputes every bound, so nothing in a claim
 
 from models.bounds import Bounds, root_bound
 from models.enumeration import strategies
+from models.errors import VerificationError
 from models.evaluate import evaluate
 from models.instance import Instance
 from models.objective import Value, value_of
 from models.result import Candidate, Claim, Status
 from models.rules import violations
-
-
-class VerificationError(Exception):
-    """A claim that does not hold: our bug, never the user's. The message says what failed where."""
 
 
 def check_candidate(instance: Instance, candidate: Candidate) -> None:

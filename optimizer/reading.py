@@ -8,14 +8,12 @@ from typing import Any, NoReturn, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
+from models.errors import InputError
+
 MAX_FILE_BYTES = 5_000_000
 MAX_DEPTH = 40
 
 R = TypeVar("R", bound=BaseModel)
-
-
-class InputError(Exception):
-    """Something the user gave cannot be used; the message names it and the remedy."""
 
 
 def _refuse_constant(text: str) -> NoReturn:
@@ -163,6 +161,18 @@ def set_path(data: Any, path: str, value: Any) -> None:
             node["sources"][last] = "assumed: set on the command line"
     else:
         raise InputError(f"--set {path}: nothing to set at {last!r}; see `shardproof schema instance` for the fields")
+
+
+def get_path(data: Any, path: str) -> Any:
+    """The value at a path (steps as in `set_path`). Raises InputError when there is nothing to step into."""
+    *steps, last = path.split(".")
+    node = data
+    for step in steps:
+        node = _step(node, step, path)
+    node = _owner(node, last)
+    if isinstance(node, list):
+        return node[int(last)] if last.isdigit() and int(last) < len(node) else None
+    return node.get(last) if isinstance(node, dict) else None
 
 
 def _owner(node: Any, name: str) -> Any:

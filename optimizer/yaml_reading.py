@@ -5,13 +5,12 @@ from typing import Any
 
 import yaml
 
-from optimizer.reading import MAX_DEPTH, InputError
+from models.errors import InputError
+from optimizer.reading import MAX_DEPTH
 
 
 class _PlainLoader(yaml.SafeLoader):
     """SafeLoader that resolves only null, true/false and integers; everything else stays text."""
-
-    yaml_implicit_resolvers: dict[str, Any] = {}
 
     def compose_node(self, parent: Any, index: Any) -> Any:
         if self.check_event(yaml.events.AliasEvent):
@@ -36,6 +35,9 @@ class _PlainLoader(yaml.SafeLoader):
             seen.add(key.value)
             key.tag = "tag:yaml.org,2002:str"
         return super().construct_mapping(node, deep=deep)
+
+
+_PlainLoader.yaml_implicit_resolvers = {}
 
 
 def _add(tag: str, pattern: str, first: str) -> None:

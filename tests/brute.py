@@ -5,7 +5,7 @@ bound, no memo and no symmetry is shared with the code that it judges.
 """
 
 from collections.abc import Iterator
-from itertools import combinations, islice, product
+from itertools import combinations, islice, pairwise, product
 from typing import NamedTuple
 
 from models.evaluate import evaluate
@@ -59,7 +59,7 @@ def splits(layers: int, pp: int) -> Iterator[tuple[int, ...]]:
     """Every way to write `layers` as `pp` positive numbers in order."""
     for cuts in combinations(range(1, layers), pp - 1):
         ends = (0, *cuts, layers)
-        yield tuple(b - a for a, b in zip(ends, ends[1:], strict=False))
+        yield tuple(b - a for a, b in pairwise(ends))
 
 
 def layer_placements(experts: frozenset[int], ranks: int) -> Iterator[RankContents]:
@@ -81,9 +81,10 @@ def plans(instance: Instance, strategy: Strategy) -> Iterator[Plan]:
             yield Plan(strategy, stages, placement)
 
 
-def runnable_plans(instance: Instance, strategy: Strategy) -> Iterator[tuple[int, Plan]]:
-    """The plans of a strategy that keep every rule, with their objective."""
-    return ((evaluate(instance, p).value, p) for p in plans(instance, strategy) if not violations(instance, p))
+def dearer_plans(instance: Instance, strategy: Strategy, value: int) -> Iterator[tuple[Plan, int]]:
+    """The plans of a strategy that keep every rule and cost more than `value`, with their objective."""
+    priced = ((plan, evaluate(instance, plan).value) for plan in plans(instance, strategy))
+    return ((plan, cost) for plan, cost in priced if cost > value and not violations(instance, plan))
 
 
 def solvable(instance: Instance, least_strategies: int, most_plans: int) -> bool:

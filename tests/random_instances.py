@@ -99,7 +99,8 @@ def _link(rng: Random, typical: int) -> dict[str, Any]:
 
 def _rate(rng: Random, typical: int) -> int:
     """Within a factor of eight of `typical`, either way."""
-    return int(typical * 8 ** rng.uniform(-1, 1))
+    factor: float = 8 ** rng.uniform(-1, 1)
+    return int(typical * factor)
 
 
 def _architecture(rng: Random, layers: list[dict[str, Any]]) -> dict[str, Any]:
@@ -211,14 +212,16 @@ def _placements(instance: Instance) -> int:
 
 def _tighten(rng: Random, instance: Instance) -> Instance:
     """Memory, link caps and limits, set from what one GPU alone would need, so that they matter."""
-    alone = Plan(ALONE, (instance.architecture.layer_count,), ((tuple(range(instance.architecture.experts)),),) * instance.architecture.moe_layers)
+    layers, moe_layers = instance.architecture.layer_count, instance.architecture.moe_layers
+    all_experts = tuple(range(instance.architecture.experts))
+    alone = Plan(ALONE, (layers,), ((all_experts,),) * moe_layers)
     priced = evaluate(instance, alone)
     content = json.loads(instance.model_dump_json())
     pool, limits = content["cluster"]["pools"][0], content["objective"]["limits"]
     memory = rng.choice([None, None, None, (15, 60), (40, 100), (90, 130), (2, 20)])
     if memory is not None:
         pool["accelerator"]["memory_bytes"] = 1 + priced.peak_memory_bytes * rng.randint(*memory) // 100
-    volume = 2 * instance.workload.tokens * instance.architecture.hidden_size * instance.architecture.layer_count
+    volume = 2 * instance.workload.tokens * instance.architecture.hidden_size * layers
     for link in ("scale_up", "scale_out"):
         if rng.random() < 0.2:
             pool[link]["cap_bytes_per_pass"] = volume * rng.choice([0, 20, 50, 100, 150, 250]) // 100

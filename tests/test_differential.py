@@ -7,17 +7,17 @@ import os
 from collections import Counter
 from collections.abc import Callable, Iterator
 from functools import cache
+from itertools import islice, product
 from typing import NamedTuple
 
 import pytest
-from brute import Answer, plans, runnable_plans, solve, strategies
+from brute import Answer, dearer_plans, plans, solve, strategies
 from random_instances import random_instance
 
 from models.evaluate import evaluate
 from models.instance import Instance
 from models.result import Candidate, Claim, Status
 from models.rules import violations
-from models.strategy import Plan
 from optimizer.check import VerificationError, check_claim
 from optimizer.enumerate import Effort, enumerate_space
 
@@ -86,55 +86,53 @@ def test_checker_accepts_every_claim_of_the_search(seed: int) -> None:
 def test_random_instances_are_of_every_kind() -> None:
     kinds: Counter[str] = Counter()
     for instance, answer, claim in map(case, SEEDS):
-        pool, loads = instance.cluster.pool, instance.expert_load
         kinds["infeasible"] += not answer.feasible
-        kinds["all strategies run"] += 0 < answer.feasible == answer.strategies
         kinds["some strategies run"] += 0 < answer.feasible < answer.strategies
         kinds["several optima"] += len(answer.optimal) > 1
         kinds["near-optimal strategies"] += bool(claim.near)
-        kinds["a cap"] += (pool.scale_up.cap_bytes_per_pass, pool.scale_out.cap_bytes_per_pass) != (None, None)
-        kinds["experts spread under skewed load"] += loads is not None and any(s.ep > 1 for s in answer.values)
-        kinds["best with pipeline"] += any(s.pp > 1 for s in answer.optimal)
-        kinds["classic"] += instance.space.name == "classic"
-    assert len(kinds) == 9
+        kinds["a cap"] += instance.cluster.pool.scale_out.cap_bytes_per_pass is not None
+        kinds["experts spread under a given load"] += instance.expert_load is not None and any(s.ep > 1 for s in answer.values)
+        kinds["best with a pipeline"] += any(s.pp > 1 for s in answer.optimal)
     assert min(kinds.values()) >= 5, kinds
 
 
 # Mutations: each yields claims that do not hold, and that the checker must refuse.
 
 
+def claim_that(c: Case, status: Status, optimal: tuple[Candidate, ...], bound: int | None) -> Claim:
+    """A claim with nothing near-optimal in it."""
+    return Claim(status, optimal, bound, (), None, False, c.claim.strategies, c.claim.feasible, {}, False, "test")
+
+
+def costlier(c: Case, listed: Candidate) -> list[Candidate]:
+    """A dearer plan of the same strategy that runs, if there is one."""
+    return [Candidate(*found) for found in islice(dearer_plans(c.instance, listed.plan.strategy, listed.value), 1)]
+
+
 def value_off_by_one(c: Case) -> Iterator[Claim]:
-    for field in ("optimal", "near"):
+    for field, wrong in product(("optimal", "near"), (-1, 1)):
         listed = getattr(c.claim, field)
-        for n, wrong in ((n, wrong) for n in range(len(listed)) for wrong in (-1, 1)):
-            moved = listed[n]._replace(value=listed[n].value + wrong)
-            yield c.claim._replace(**{field: (*listed[:n], moved, *listed[n + 1 :])})
+        for n, kept in enumerate(listed):
+            yield c.claim._replace(**{field: (*listed[:n], kept._replace(value=kept.value + wrong), *listed[n + 1 :])})
 
 
 def bound_off_by_one(c: Case) -> Iterator[Claim]:
     if c.claim.bound is not None:
-        yield c.claim._replace(bound=c.claim.bound - 1)
-        yield c.claim._replace(bound=c.claim.bound + 1)
+        yield from (c.claim._replace(bound=c.claim.bound + wrong) for wrong in (-1, 1))
 
 
 def bound_and_values_off_by_one(c: Case) -> Iterator[Claim]:
-    for wrong in (-1, 1):
-        if c.claim.bound is not None:
-            optimal = tuple(o._replace(value=o.value + wrong) for o in c.claim.optimal)
-            yield c.claim._replace(bound=c.claim.bound + wrong, optimal=optimal)
+    for wrong in bound_off_by_one(c):
+        yield wrong._replace(optimal=tuple(o._replace(value=wrong.bound) for o in c.claim.optimal))
 
 
 def bound_above_the_optimum(c: Case) -> Iterator[Claim]:
-    """Claims without optimality, whose bound is one too high."""
-    dearer = costlier(c, c.claim.optimal[0]) if c.claim.optimal else None
-    if c.claim.bound is None:
-        return
-    bare = Claim(Status.UNKNOWN, (), c.claim.bound + 1, (), None, False, c.claim.strategies, c.claim.feasible, {}, False, "test")
-    yield bare
-    yield bare._replace(limited=True)
-    if dearer is not None:
-        yield bare._replace(status=Status.FEASIBLE, optimal=(dearer,))
-        yield bare._replace(status=Status.FEASIBLE, optimal=(dearer,), limited=True)
+    """Without a claim to optimality; a limited search may not even reach the optimum."""
+    for best in c.claim.optimal[:1]:
+        lies = [claim_that(c, Status.UNKNOWN, (), best.value + 1)]
+        lies += [claim_that(c, Status.FEASIBLE, (dearer,), best.value + 1) for dearer in costlier(c, best)]
+        yield from lies
+        yield from (lie._replace(limited=True) for lie in lies)
 
 
 def optimal_strategy_dropped(c: Case) -> Iterator[Claim]:
@@ -144,9 +142,8 @@ def optimal_strategy_dropped(c: Case) -> Iterator[Claim]:
 
 
 def runner_up_called_optimal(c: Case) -> Iterator[Claim]:
-    if c.claim.near:
-        first, *rest = c.claim.near
-        yield c.claim._replace(optimal=(first,), bound=first.value, near=tuple(n for n in rest if n.value > first.value), near_complete=False)
+    for second in c.claim.near[:1]:
+        yield claim_that(c, Status.OPTIMAL, (second,), second.value)
 
 
 def near_strategy_dropped(c: Case) -> Iterator[Claim]:
@@ -161,6 +158,15 @@ def near_limit_raised_past_a_strategy(c: Case) -> Iterator[Claim]:
         yield c.claim._replace(near_limit=min(beyond))
 
 
+def completeness_without_proof(c: Case) -> Iterator[Claim]:
+    """One plan or none is listed and the list called complete, where the checker need not look at the space."""
+    far = max(c.answer.values.values(), default=0)
+    if c.answer.value is not None and far > c.answer.value:
+        short = claim_that(c, Status.FEASIBLE, c.claim.optimal[:1], 0)._replace(near_limit=far, near_complete=True)
+        yield short._replace(limited=True)
+        yield short._replace(status=Status.UNKNOWN, optimal=(), bound=None)
+
+
 def strategy_listed_twice(c: Case) -> Iterator[Claim]:
     if c.claim.optimal:
         yield c.claim._replace(optimal=(*c.claim.optimal, c.claim.optimal[0]))
@@ -172,54 +178,41 @@ def costlier_plan_at_the_old_value(c: Case) -> Iterator[Claim]:
     for field in ("optimal", "near"):
         listed = getattr(c.claim, field)
         for n, kept in enumerate(listed):
-            dearer = costlier(c, kept)
-            if dearer is not None:
+            for dearer in costlier(c, kept):
                 yield c.claim._replace(**{field: (*listed[:n], kept._replace(plan=dearer.plan), *listed[n + 1 :])})
 
 
 def costlier_plan_called_optimal(c: Case) -> Iterator[Claim]:
-    dearer = costlier(c, c.claim.optimal[0]) if c.claim.optimal else None
-    if dearer is not None:
-        yield c.claim._replace(optimal=(dearer,), bound=dearer.value, near=(), near_complete=False)
+    for best in c.claim.optimal[:1]:
+        yield from (claim_that(c, Status.OPTIMAL, (dearer,), dearer.value) for dearer in costlier(c, best))
 
 
 def plan_that_breaks_a_rule(c: Case) -> Iterator[Claim]:
-    plan = next((p for s in strategies(c.instance) if s not in c.answer.values for p in plans(c.instance, s)), None)
-    if plan is not None:
-        value = evaluate(c.instance, plan).value
-        lie = Claim(Status.OPTIMAL, (Candidate(plan, value),), value, (), value, False, c.claim.strategies, c.claim.feasible, {}, False, "test")
-        yield lie
-        yield lie._replace(status=Status.FEASIBLE)
-        yield lie._replace(status=Status.FEASIBLE, limited=True, bound=0)
+    refused = (p for s in strategies(c.instance) if s not in c.answer.values for p in plans(c.instance, s))
+    for plan in islice(refused, 1):
+        lie = Candidate(plan, evaluate(c.instance, plan).value)
+        yield claim_that(c, Status.OPTIMAL, (lie,), lie.value)
+        yield claim_that(c, Status.FEASIBLE, (lie,), 0)
+        yield claim_that(c, Status.FEASIBLE, (lie,), 0)._replace(limited=True)
 
 
 def expert_held_by_nobody(c: Case) -> Iterator[Claim]:
-    for (strategy, stages, placement), value in c.claim.optimal[:1]:
-        if placement:
-            (first, *others), *layers = placement
-            broken = Plan(strategy, stages, ((first[1:], *others), *layers))
+    for plan, value in c.claim.optimal[:1]:
+        if plan.placement:
+            (first, *others), *layers = plan.placement
+            broken = plan._replace(placement=((first[1:], *others), *layers))
             yield c.claim._replace(optimal=(Candidate(broken, value), *c.claim.optimal[1:]))
 
 
 def feasible_called_infeasible(c: Case) -> Iterator[Claim]:
     if c.answer.feasible:
         yield c.claim._replace(status=Status.INFEASIBLE)
-        yield Claim(Status.INFEASIBLE, (), None, (), None, False, c.claim.strategies, 0, {}, False, "test")
+        yield claim_that(c, Status.INFEASIBLE, (), None)
 
 
 def strategies_miscounted(c: Case) -> Iterator[Claim]:
     yield c.claim._replace(strategies=c.claim.strategies - 1)
     yield c.claim._replace(strategies=c.claim.strategies + 1)
-
-
-@cache
-def _costlier(seed_plan: Plan, value: int, instance: Instance) -> Candidate | None:
-    """A plan of the same strategy that runs, at a higher cost."""
-    return next((Candidate(p, v) for v, p in runnable_plans(instance, seed_plan.strategy) if v > value), None)
-
-
-def costlier(c: Case, candidate: Candidate) -> Candidate | None:
-    return _costlier(candidate.plan, candidate.value, c.instance)
 
 
 MUTATIONS: tuple[Callable[[Case], Iterator[Claim]], ...] = (
@@ -231,6 +224,7 @@ MUTATIONS: tuple[Callable[[Case], Iterator[Claim]], ...] = (
     runner_up_called_optimal,
     near_strategy_dropped,
     near_limit_raised_past_a_strategy,
+    completeness_without_proof,
     strategy_listed_twice,
     costlier_plan_at_the_old_value,
     costlier_plan_called_optimal,

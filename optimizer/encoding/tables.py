@@ -11,6 +11,7 @@ from itertools import product
 from math import gcd
 
 from models.bounds import Bounds, Case
+from models.errors import InputError
 from models.evaluate import evaluate, moe_layer_indices
 from models.instance import Instance
 from models.layout import Pattern
@@ -25,7 +26,7 @@ MOST_PLACEMENT_LITERALS = 200_000
 LARGEST = 1 << 30  # largest scaled cost; the guard's limit is twice that
 
 
-class TooLarge(Exception):
+class TooLarge(InputError):
     """The instance is beyond the joint model; the message says by which measure."""
 
 

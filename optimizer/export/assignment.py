@@ -1,5 +1,7 @@
 """Which GPU plays which part: ranks, groups and experts of a plan."""
 
+from typing import Any
+
 from models.evaluate import moe_layer_indices
 from models.instance import Instance
 from models.layout import group_members, stride_of
@@ -31,7 +33,7 @@ def rank_of(strategy: Strategy, gpu: int, degree: str) -> int:
     return gpu % strategy.stage_gpus // stride_of(strategy, degree) % int(getattr(strategy, degree))
 
 
-def group_table(plan: Plan) -> list[dict[str, object]]:
+def group_table(plan: Plan) -> list[dict[str, Any]]:
     """Every TP, CP, ETP and EP group as GPU ids in rank order, for each stage of each replica."""
     s = plan.strategy
     return [

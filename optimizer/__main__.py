@@ -1,0 +1,5 @@
+"""`python -m optimizer` is `shardproof`."""
+
+from optimizer.cli import main
+
+main()

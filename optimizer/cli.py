@@ -1,0 +1,212 @@
+"""The command line: parse, call, print. Everything heavy is imported inside the commands."""
+
+import gc
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from optimizer.outcomes import EXIT_OF_PROOF, EXIT_OF_SEARCH, REFUTED, outcomes
+
+if TYPE_CHECKING:
+    from models.instance import Instance
+    from optimizer.search import Options
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
+batch = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Solve variants of one instance.")
+app.add_typer(batch, name="batch")
+
+
+@app.callback()
+def describe() -> None:
+    """Finds the best way to spread a large language model over a GPU cluster, and proves it."""
+
+
+InstancePath = Annotated[Path, typer.Argument(help="instance file, JSON or YAML (see `schema instance`)")]
+PlanPath = Annotated[Path, typer.Argument(help="plan file; only `degrees` is needed")]
+Overrides = Annotated[list[str] | None, typer.Option("--set", metavar="PATH=VALUE", help="override one field of the instance")]
+Space = Annotated[str | None, typer.Option(help="classic or folded, instead of the instance's space")]
+Objective = Annotated[str | None, typer.Option(help="latency, throughput, throughput_per_gpu, cost or gpus")]
+Effort = Annotated[int, typer.Option(min=1, help="deterministic limit: 1 is a thousand strategies, or 0.1 deterministic solver seconds")]
+Seconds = Annotated[float | None, typer.Option(min=0.0, help="wall limit; a result that it cuts short is not reproducible")]
+Seed = Annotated[int, typer.Option(min=0, max=2**31 - 1, help="of the solver")]
+Workers = Annotated[int, typer.Option(min=1, max=256, help="solver threads (joint route)")]
+Route = Annotated[str, typer.Option(help="enumeration, or joint: the CP-SAT model over degrees and placement")]
+AsJson = Annotated[bool, typer.Option("--json", help="one JSON object on stdout")]
+Out = Annotated[Path | None, typer.Option(help="folder for the result files")]
+Force = Annotated[bool, typer.Option("--force", help="write into a folder that is not empty")]
+Quiet = Annotated[bool, typer.Option("--quiet", help="no progress on stderr")]
+
+Progress = Callable[[str], None]
+
+
+def _progress(quiet: bool) -> Progress:
+    started = time.monotonic()
+
+    def say(message: str) -> None:
+        if not quiet:
+            typer.echo(f"[{time.monotonic() - started:6.1f} s] {message}", err=True)
+
+    return say
+
+
+def _load(path: Path, overrides: list[str] | None, space: str | None, objective: str | None) -> "Instance":
+    from models.instance import Instance
+    from optimizer.reading import read_record
+
+    chosen = [f"{name}={value}" for name, value in (("space.name", space), ("objective.name", objective)) if value is not None]
+    return read_record(path, Instance, [*(overrides or []), *chosen])
+
+
+def _options(epsilon: str, effort: int, seconds: float | None, seed: int, workers: int, route: str) -> "Options":
+    from models.errors import InputError
+    from optimizer.search import ROUTES, Options, parse_percent
+
+    if route not in ROUTES:
+        raise InputError(f'--route "{route}": write one of {", ".join(ROUTES)}')
+    return Options(parse_percent(epsilon, "--epsilon"), effort, seconds, seed, workers, route)
+
+
+def _emit(result: dict[str, Any], text: Callable[[dict[str, Any]], str], as_json: bool) -> None:
+    from optimizer.output import to_json
+
+    sys.stdout.write(to_json(result) if as_json else text(result) + "\n")
+
+
+@app.command()
+@outcomes
+def search(
+    instance: InstancePath,
+    space: Space = None,
+    objective: Objective = None,
+    epsilon: Annotated[str, typer.Option(metavar="PCT", help="also list strategies within PCT percent of the best")] = "1",
+    set_: Overrides = None,
+    route: Route = "enumeration",
+    effort: Effort = 10_000,
+    seconds: Seconds = None,
+    seed: Seed = 0,
+    workers: Workers = 1,
+    as_json: AsJson = False,
+    out: Out = None,
+    force: Force = False,
+    quiet: Quiet = False,
+) -> int:
+    """Every optimal strategy of an instance, confirmed by the solver-free checker."""
+    from optimizer.commands import run_search
+    from optimizer.render import search_text
+
+    problem, options = _load(instance, set_, space, objective), _options(epsilon, effort, seconds, seed, workers, route)
+    result = run_search(problem, options, out, force, _progress(quiet))
+    _emit(result, search_text, as_json)
+    return EXIT_OF_SEARCH[result["status"]]
+
+
+@app.command()
+@outcomes
+def prove(
+    instance: InstancePath,
+    plan: PlanPath,
+    space: Space = None,
+    objective: Objective = None,
+    set_: Overrides = None,
+    route: Route = "enumeration",
+    effort: Effort = 10_000,
+    seconds: Seconds = None,
+    seed: Seed = 0,
+    workers: Workers = 1,
+    as_json: AsJson = False,
+    out: Out = None,
+    force: Force = False,
+    quiet: Quiet = False,
+) -> int:
+    """Is this plan optimal? If not, a better one, or every rule it breaks."""
+    from models.strategy import PlanFile
+    from optimizer.commands import run_prove
+    from optimizer.reading import read_record
+    from optimizer.render import prove_text
+
+    problem, options = _load(instance, set_, space, objective), _options("0", effort, seconds, seed, workers, route)
+    result = run_prove(problem, read_record(plan, PlanFile), options, out, force, _progress(quiet))
+    _emit(result, prove_text, as_json)
+    return EXIT_OF_PROOF[result["status"]]
+
+
+@app.command()
+@outcomes
+def audit(
+    document: Annotated[Path, typer.Argument(help="a plan with claims (see `schema claims`)")],
+    effort: Effort = 10_000,
+    seconds: Seconds = None,
+    seed: Seed = 0,
+    as_json: AsJson = False,
+    out: Out = None,
+    force: Force = False,
+    quiet: Quiet = False,
+) -> int:
+    """Which claims of a deployment document can be reproduced?"""
+    from optimizer.audit import audit_text, run_audit
+
+    options = _options("0", effort, seconds, seed, 1, "enumeration")
+    result = run_audit(document, options, out, force, _progress(quiet))
+    _emit(result, audit_text, as_json)
+    return REFUTED if any(c["verdict"] == "contradicted" for c in result["claims"]) else 0
+
+
+@batch.command("run")
+@outcomes
+def batch_run(
+    instance: InstancePath,
+    vary: Annotated[list[str], typer.Option(metavar="PATH=V1,V2,...", help="values of one field; several options form a cross product")],
+    out: Annotated[Path, typer.Option(help="folder for rows and tables")],
+    space: Space = None,
+    objective: Objective = None,
+    set_: Overrides = None,
+    effort: Effort = 10_000,
+    seconds: Seconds = None,
+    seed: Seed = 0,
+    resume: Annotated[bool, typer.Option("--resume", help="go on in a folder of the same batch; solved rows are kept")] = False,
+    strict: Annotated[bool, typer.Option("--strict", help="exit 4 when a row failed")] = False,
+    as_json: AsJson = False,
+    force: Force = False,
+    quiet: Quiet = False,
+) -> int:
+    """Solve every variant of an instance and say where the best strategy changes."""
+    from optimizer.batch import BatchOptions, batch_text, run_batch
+
+    options = _options("0", effort, seconds, seed, 1, "enumeration")
+    extra = [f"{name}={value}" for name, value in (("space.name", space), ("objective.name", objective)) if value is not None]
+    request = BatchOptions(instance, tuple([*(set_ or []), *extra]), tuple(vary), out, resume, force)
+    result = run_batch(request, options, _progress(quiet))
+    _emit(result, batch_text, as_json)
+    return 4 if strict and result["failed"] else 0
+
+
+@app.command()
+@outcomes
+def schema(name: Annotated[str, typer.Argument(help="instance, plan or claims")]) -> int:
+    """The JSON Schema of a file format."""
+    from optimizer.commands import file_schema
+    from optimizer.output import to_json
+
+    sys.stdout.write(to_json(file_schema(name)))
+    return 0
+
+
+@app.command()
+@outcomes
+def doctor(as_json: AsJson = False) -> int:
+    """Versions, the solver's known defect, and a tiny instance with a known optimum by both routes."""
+    from optimizer.doctor import doctor_text, run_doctor
+
+    result = run_doctor()
+    _emit(result, doctor_text, as_json)
+    return 0 if result["status"] == "OK" else 1
+
+
+def main() -> None:
+    """Entry point of `shardproof` and `python -m optimizer`."""
+    gc.set_threshold(100_000, 50, 50)  # millions of small tuples, no cycles
+    app()

@@ -1,0 +1,44 @@
+"""Exit codes, and what is said when a command ends early."""
+
+import functools
+import sys
+from collections.abc import Callable
+from typing import NoReturn, ParamSpec
+
+import typer
+
+from models.errors import InputError, VerificationError
+
+P = ParamSpec("P")
+
+OUR_BUG, BAD_INPUT, INFEASIBLE, LIMIT, REFUTED, INTERRUPTED = 1, 2, 3, 4, 5, 130
+
+EXIT_OF_SEARCH = {"OPTIMAL": 0, "INFEASIBLE": INFEASIBLE, "FEASIBLE": LIMIT, "UNKNOWN": LIMIT}
+EXIT_OF_PROOF = {"OPTIMAL": 0, "INFEASIBLE": INFEASIBLE, "UNKNOWN": LIMIT, "NOT_OPTIMAL": REFUTED}
+
+
+def leave(code: int, message: str) -> NoReturn:
+    """Say why on stderr and end with the exit code."""
+    typer.echo(message, err=True)
+    raise typer.Exit(code)
+
+
+def outcomes(command: Callable[P, int]) -> Callable[P, None]:
+    """Turns a command's return value or error into its exit code."""
+
+    @functools.wraps(command)
+    def run(*args: P.args, **kwargs: P.kwargs) -> None:
+        try:
+            code = command(*args, **kwargs)
+        except InputError as error:
+            leave(BAD_INPUT, f"Error: {error}")
+        except VerificationError as error:
+            leave(OUR_BUG, f"Error: our own answer failed its verification: {error}. This is our bug; please report it with the instance.")
+        except KeyboardInterrupt:
+            leave(INTERRUPTED, "interrupted")
+        except BrokenPipeError:
+            sys.stderr.close()
+            raise typer.Exit(0) from None
+        raise typer.Exit(code)
+
+    return run

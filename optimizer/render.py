@@ -1,0 +1,137 @@
+"""Results as plain text, figures first."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+Json = dict[str, Any]
+
+
+def search_text(r: Json) -> str:
+    """What `search` prints."""
+    objective, space = r["objective"], r["space"]
+    lines = [f"{r['instance']['name']}: {_headline(r)}", ""]
+    if r["optimal"]:
+        best = r["optimal"][0]
+        title = "optimal strategies" if r["status"] == "OPTIMAL" else "best strategy found"
+        lines += [title, *_plan_table(r["optimal"]), "", *_breakdown(best["metrics"]), ""]
+    lines += _reference(r)
+    if r["near_optimal"]:
+        count, pct = len(r["near_optimal"]), r["epsilon_ppm"] / 10_000
+        complete = "" if r["near_optimal_complete"] else ", perhaps not all"
+        lines.append(f"within {pct:g} %{complete}: {count} more")
+        lines += [f"  {_amount(p['value'], objective)}  {p['label']}" for p in r["near_optimal"][:8]]
+        lines += [f"  ... and {count - 8} more (--json lists them)"] if count > 8 else []
+        lines.append("")
+    refuted = ", ".join(f"{n} by {rule}" for rule, n in space["refuted_by_rule"].items()) or "none"
+    feasible = "" if space["feasible"] is None else f", {space['feasible']} can run"
+    lines.append(f"space {space['name']}: {space['strategies']} strategies keep the divisibility rules{feasible}; refuted: {refuted}")
+    lines.append(f"route {r['proof']['route']}, confirmed by the solver-free checker; {_trust(r)}")
+    return "\n".join(lines)
+
+
+def _headline(r: Json) -> str:
+    objective = r["objective"]
+    match r["status"]:
+        case "OPTIMAL":
+            return f"OPTIMAL in {r['space']['name']}, {objective['name']} {_amount(objective['value'], objective)}"
+        case "FEASIBLE":
+            gap = (r["gap_ppm"] or 0) / 10_000
+            bound = _amount(objective["bound"], objective)
+            return f"FEASIBLE, {objective['name']} {_amount(objective['value'], objective)}, lower bound {bound} (gap {gap:.2f} %)"
+        case "INFEASIBLE":
+            return f"INFEASIBLE: no strategy of the space {r['space']['name']} can run"
+        case _:
+            return "UNKNOWN: the limit was reached before any plan was found"
+
+
+def _amount(value: int | None, objective: Json) -> str:
+    if value is None:
+        return "unknown"
+    return milliseconds(value) if objective["unit"] == "ns" else f"{value:,} {objective['unit']}"
+
+
+def milliseconds(ns: int) -> str:
+    """ns as ms with three decimals, rounded down; exact figures are in the JSON."""
+    return f"{ns // 1_000_000:,}.{ns // 1000 % 1000:03d} ms"
+
+
+def _plan_table(plans: Sequence[Json]) -> list[str]:
+    rows = [("strategy", "GPUs", "pass", "tokens/s", "tokens/s/GPU", "memory/GPU", "stages")]
+    for p in plans[:12]:
+        m = p["metrics"]
+        memory = f"{m['memory_mib_per_gpu']:,} MiB ({m['memory_pct']:g} %)"
+        rate, each = f"{m['tokens_per_s']:,}", f"{m['tokens_per_s_per_gpu']:,}"
+        rows.append((p["label"], str(m["gpus"]), milliseconds(m["step_ns"]), rate, each, memory, _stages(p["stages"])))
+    more = [f"  ... and {len(plans) - 12} more (--json lists them)"] if len(plans) > 12 else []
+    return _columns(rows) + more
+
+
+def _stages(stages: Sequence[int]) -> str:
+    if len(set(stages)) == 1:
+        return f"{len(stages)} x {stages[0]} layers"
+    return "+".join(map(str, stages[:12])) + ("+..." if len(stages) > 12 else "") + " layers"
+
+
+def _columns(rows: Sequence[Sequence[str]]) -> list[str]:
+    widths = [max(len(row[c]) for row in rows) for c in range(len(rows[0]))]
+    return ["  " + "  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip() for row in rows]
+
+
+def _breakdown(m: Json) -> list[str]:
+    terms = sorted(((n, v) for n, v in m["breakdown_ns"].items() if v), key=lambda t: -abs(t[1]))
+    rows = [(name, milliseconds(abs(ns)) if ns > 0 else "-" + milliseconds(-ns), f"{100 * ns / m['step_ns']:.1f} %") for name, ns in terms]
+    return ["where the time goes (first plan)", *_columns(rows)]
+
+
+def _reference(r: Json) -> list[str]:
+    ref = r.get("reference")
+    if ref is None:
+        return []
+    name = f"reference plan {ref['label']}"
+    match ref["standing"]:
+        case "optimal":
+            return [f"{name}: among the optimal strategies", ""]
+        case "infeasible":
+            return [f"{name}: cannot run", *_sentences(ref["broken"]), ""]
+        case "not optimal":
+            lines = [f"{name}: {_amount(ref['value'], r['objective'])}, {ref['excess_pct']:g} % above the best; the difference by term:"]
+            return [*lines, *difference_lines(ref["difference_ns"]), ""]
+        case standing:
+            return [f"{name}: {standing}, {_amount(ref['value'], r['objective'])}", ""]
+
+
+def difference_lines(difference: dict[str, int]) -> list[str]:
+    """Terms by size; positive where the plan is slower than the better one."""
+    terms = sorted(((n, v) for n, v in difference.items() if v), key=lambda t: -abs(t[1]))
+    return _columns([(name, ("+" if ns > 0 else "-") + milliseconds(abs(ns))) for name, ns in terms]) if terms else []
+
+
+def _sentences(broken: Iterable[Json]) -> list[str]:
+    return [f"  {v['rule']}: {v['sentence']}" for v in broken]
+
+
+def _trust(r: Json) -> str:
+    assumed = sum("(assumed:" in a for a in r["assumptions"])
+    return f"{assumed} constants assumed, weakest source: {r['weakest_source']} (--json lists them)"
+
+
+def prove_text(r: Json) -> str:
+    """What `prove` prints."""
+    name, plan = r["instance"]["name"], r["plan"]
+    filled = f" (filled in: {', '.join(r['filled_in'])})" if r["filled_in"] else ""
+    lines = [f"{name}: plan {plan['label']}{filled}"]
+    if r["status"] == "INFEASIBLE":
+        return "\n".join([*lines, "INFEASIBLE: the plan cannot run; it breaks", *_sentences(r["broken"])])
+    value, bound = _amount(r["value"], r["objective"]), _amount(r["bound"], r["objective"])
+    lines += [*_plan_table([plan]), ""]
+    match r["status"]:
+        case "OPTIMAL":
+            lines.append(f"OPTIMAL in {r['space']}: no plan is below {bound}, the plan takes {value}")
+        case "NOT_OPTIMAL":
+            better = "the optimum" if r["better_is_optimal"] else "a better plan"
+            lines.append(f"NOT OPTIMAL in {r['space']}: {better} saves {r['gain_pct']:g} %")
+            lines += [*_plan_table([r["better"]]), "", "where the plan loses (+) and gains (-)", *difference_lines(r["difference_ns"])]
+        case _:
+            lines.append(f"UNKNOWN: no better plan was found, but the lower bound is {bound} and the plan takes {value}")
+    lines.append(f"{r['strategies']} strategies, route {r['proof']['route']}, confirmed by the solver-free checker; {_trust(r)}")
+    return "\n".join(lines)

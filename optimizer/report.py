@@ -1,0 +1,171 @@
+"""Results as JSON-able objects: the contract of the command line, one function per object."""
+
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+from models.evaluate import COST_MODEL_ASSUMPTIONS, Evaluation, evaluate, tokens_per_s, usd_per_million_tokens
+from models.instance import COST_MODEL, Instance
+from models.objective import UNITS
+from models.result import Candidate, Claim, Status
+from models.rules import Violation
+from models.strategy import Plan
+from optimizer.search import Options, Verdict, gap_ppm, resolve
+
+MIB = 1 << 20
+Json = dict[str, Any]
+
+
+def tool_versions(seed: int) -> Json:
+    """What produced a result."""
+    return {"shardproof": _version("shardproof"), "cost_model": COST_MODEL, "ortools": _version("ortools"), "seed": seed}
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def header(command: str, status: str, instance: Instance, options: Options, seconds: float) -> Json:
+    """The fields that every result has."""
+    return {
+        "schema": f"shardproof/{command}/1",
+        "status": status,
+        "tool": tool_versions(options.seed),
+        "instance": {"name": instance.name, "sha256": instance.digest()},
+        "assumptions": [*instance.stated_assumptions(), *COST_MODEL_ASSUMPTIONS],
+        "weakest_source": instance.weakest_source(),
+        "seconds": round(seconds, 3),
+    }
+
+
+def metrics(instance: Instance, plan: Plan, evaluation: Evaluation) -> Json:
+    """What a plan delivers and needs; ratios are rounded for reading."""
+    memory = instance.cluster.pool.accelerator.memory_bytes
+    rate = tokens_per_s(instance, evaluation.step_ns)
+    found: Json = {
+        "step_ns": evaluation.step_ns,
+        "tokens_per_s": rate,
+        "tokens_per_s_per_gpu": rate // plan.strategy.gpus,
+        "gpus": plan.strategy.gpus,
+        "memory_mib_per_gpu": -(-evaluation.peak_memory_bytes // MIB),
+        "memory_pct": percent(evaluation.peak_memory_bytes, memory),
+        "memory_bytes_by_stage": [s.memory for s in evaluation.stages],
+        "scale_up_bytes_per_gpu": max(s.scale_up_bytes for s in evaluation.stages),
+        "scale_out_bytes_per_gpu": max(s.scale_out_bytes for s in evaluation.stages),
+        "breakdown_ns": evaluation.breakdown,
+    }
+    price = usd_per_million_tokens(instance, plan.strategy, evaluation.step_ns)
+    return found if price is None else found | {"uusd_per_million_tokens": price}
+
+
+def percent(part: int, whole: int) -> float:
+    """100 * part / whole to two decimals, rounded half up."""
+    return (part * 20_000 // whole + 1) // 2 / 100
+
+
+def plan_json(instance: Instance, plan: Plan, evaluation: Evaluation | None = None) -> Json:
+    """A plan with its metrics."""
+    evaluation = evaluation or evaluate(instance, plan)
+    return {
+        "degrees": plan.strategy.degrees(),
+        "order": plan.strategy.order,
+        "label": plan.strategy.label(),
+        "stages": list(plan.stages),
+        "placement": [[list(rank) for rank in layer] for layer in plan.placement],
+        "value": evaluation.value,
+        "metrics": metrics(instance, plan, evaluation),
+    }
+
+
+def _near_json(candidate: Candidate) -> Json:
+    plan = candidate.plan
+    return {"degrees": plan.strategy.degrees(), "order": plan.strategy.order, "label": plan.strategy.label(), "value": candidate.value}
+
+
+def objective_json(instance: Instance, value: int | None, bound: int | None) -> Json:
+    name = instance.objective.name
+    return {"name": name, "unit": UNITS[name], "value": value, "bound": bound}
+
+
+def search_json(instance: Instance, claim: Claim, options: Options, seconds: float) -> Json:
+    """The result of `search`."""
+    value = claim.optimal[0].value if claim.optimal else None
+    return header("search", claim.status, instance, options, seconds) | {
+        "objective": objective_json(instance, value, claim.bound),
+        "gap_ppm": gap_ppm(claim),
+        "space": {
+            "name": instance.space.name,
+            "strategies": claim.strategies,
+            "feasible": claim.feasible,
+            "refuted_by_rule": claim.refuted,
+            "whole": not claim.limited,
+        },
+        "optimal": [plan_json(instance, c.plan) for c in claim.optimal],
+        "near_optimal": [_near_json(c) for c in claim.near],
+        "near_optimal_complete": claim.near_complete,
+        "epsilon_ppm": options.epsilon_ppm,
+        "proof": {"checked": True, "certificate_sha256": None, "route": claim.route},
+        "reference": reference_json(instance, claim),
+    }
+
+
+def reference_json(instance: Instance, claim: Claim) -> Json | None:
+    """How the instance's reference plan compares with the best one found."""
+    if instance.reference is None:
+        return None
+    plan, filled, broken = resolve(instance, instance.reference)
+    found: Json = {"name": instance.reference.name, "label": plan.strategy.label(), "filled_in": list(filled)}
+    if broken:
+        return found | {"standing": "infeasible", "broken": [violation_json(v) for v in broken]}
+    evaluation = evaluate(instance, plan)
+    if not claim.optimal:
+        return found | {"standing": "feasible", "value": evaluation.value}
+    best = evaluate(instance, claim.optimal[0].plan)
+    behind = evaluation.value - best.value
+    standing = "optimal" if behind == 0 and claim.status is Status.OPTIMAL else "best found" if behind == 0 else "not optimal"
+    return found | {
+        "standing": standing,
+        "value": evaluation.value,
+        "excess": behind,
+        "excess_pct": percent(behind, best.value) if best.value else None,
+        "difference_ns": difference(evaluation, best),
+    }
+
+
+def difference(ours: Evaluation, better: Evaluation) -> dict[str, int]:
+    """Term by term, ns of the pass: positive where `ours` is slower."""
+    names = list(dict.fromkeys([*ours.breakdown, *better.breakdown]))
+    return {name: ours.breakdown.get(name, 0) - better.breakdown.get(name, 0) for name in names}
+
+
+def violation_json(v: Violation) -> Json:
+    return {"rule": v.rule, "need": v.need, "have": v.have, "sentence": v.sentence}
+
+
+def prove_json(instance: Instance, verdict: Verdict, options: Options, seconds: float) -> Json:
+    """The result of `prove`."""
+    plan, evaluation, claim = verdict.plan, verdict.evaluation, verdict.claim
+    found = header("prove", verdict.status, instance, options, seconds) | {
+        "space": instance.space.name,
+        "filled_in": list(verdict.filled),
+    }
+    if evaluation is None:
+        stated = {"degrees": plan.strategy.degrees(), "order": plan.strategy.order, "label": plan.strategy.label()}
+        return found | {"plan": stated, "value": None, "bound": None, "broken": [violation_json(v) for v in verdict.broken]}
+    assert claim is not None, "a plan that runs is compared with the space"
+    found |= {
+        "plan": plan_json(instance, plan, evaluation),
+        "objective": objective_json(instance, evaluation.value, claim.bound),
+        "value": evaluation.value,
+        "bound": claim.bound,
+        "strategies": claim.strategies,
+        "proof": {"checked": True, "certificate_sha256": None, "route": claim.route},
+    }
+    if verdict.status == "NOT_OPTIMAL":
+        better = evaluate(instance, claim.optimal[0].plan)
+        found |= {"better": plan_json(instance, claim.optimal[0].plan, better), "difference_ns": difference(evaluation, better)}
+        found["gain_pct"] = percent(evaluation.value - better.value, evaluation.value)
+        found["better_is_optimal"] = claim.status is Status.OPTIMAL
+    return found
