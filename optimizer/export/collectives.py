@@ -63,11 +63,11 @@ def _describe(name: str, layers: list[int], steps: tuple[Step, ...], price: Pric
 
 
 def _describe_step(step: Step, strategy: Strategy) -> Kind:
-    """One collective; groups are those of one stage of one replica. The tensor is the larger of its two ends."""
+    """One collective; groups are those of one stage of one replica."""
     assert step.degree is not None
     between_stages = step.degree == "pp"
     size = 2 if between_stages else int(getattr(strategy, step.degree))
-    tensor = max((*step.takes, step.gives), key=lambda t: t.bytes)
+    tensor = step.message
     return {
         "name": step.name,
         "kind": step.kind,

@@ -86,7 +86,7 @@ def sort_nodes(dag: Dag) -> list[str]:
     """Node ids, each after all that it waits for. Raises graphlib.CycleError if that is impossible."""
     waits: dict[str, set[str]] = {node["id"]: set() for node in dag["nodes"]}
     for edge in dag["edges"]:
-        waits[edge["to"]].add(edge["from"])
+        waits.setdefault(edge["to"], set()).add(edge["from"])
     return list(TopologicalSorter(waits).static_order())
 
 

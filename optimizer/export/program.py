@@ -48,6 +48,13 @@ class Step(NamedTuple):
         """The cost term of `models` that the collective is part of."""
         return f"{self.degree}_comm"
 
+    @property
+    def message(self) -> Tensor:
+        """What the collective moves, whole: the operand of a reduction, the larger end of an all-to-all, else the result."""
+        if self.kind == "all_to_all":
+            return max((*self.takes, self.gives), key=lambda t: t.bytes)
+        return self.takes[0] if self.kind == "reduce_scatter" else self.gives
+
 
 class Piece(NamedTuple):
     """Steps of one layer (None: an end of the model) on one stage; the last may lead to the next stage."""

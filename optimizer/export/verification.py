@@ -167,7 +167,9 @@ def conclude(value: int, broken: Sequence[str], facts: Facts) -> Conclusion:
     if facts.status == "FEASIBLE" and facts.bound is not None and facts.bound <= value:
         left = f"no plan of the space `{facts.space}` costs less than {facts.bound} {facts.unit}, this one costs {said}"
         return Conclusion(False, f"No claim of optimality: {left}; the gap of {value - facts.bound} is open (route: {facts.route}).")
-    return Conclusion(False, f"No claim of optimality: status {facts.status} says nothing about a plan of {said}.")
+    return Conclusion(
+        False, f"No claim of optimality: what was verified (best {facts.value}, bound {facts.bound}) does not cover a plan of {said}."
+    )
 
 
 def report_verification(
