@@ -5,12 +5,13 @@ computation alone), `quick` (with communication, closed-form split) and `exact`,
 where every layer's placement front is exact (uniform loads and small layers).
 """
 
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from itertools import groupby
 from typing import NamedTuple
 
 from models.evaluate import moe_layer_indices
 from models.instance import Instance
+from models.layout import Pattern
 from models.operators import attention_weights, dense_width
 from models.placement import Front, front, ideal_profile
 from models.routing import Profile
@@ -22,6 +23,10 @@ from models.units import NS_PER_S, PPM, ceil_div
 
 Choice = tuple[int, int, int]
 """ns, scale-up bytes and scale-out bytes of one layer and micro-batch under one placement."""
+
+
+Fronts = Callable[[tuple[int, ...], int, int, int, tuple[Pattern, ...]], Front]
+"""The profiles to consider for a layer: arguments as in `models.placement.front`."""
 
 
 class LayerRun(NamedTuple):
@@ -76,9 +81,10 @@ class Solution(NamedTuple):
 class Bounds:
     """Lower bounds for the strategies of one instance; each distinct case is built once."""
 
-    def __init__(self, instance: Instance, terms: Terms | None = None) -> None:
+    def __init__(self, instance: Instance, terms: Terms | None = None, fronts: Fronts = front) -> None:
         self.instance = instance
         self.terms = terms or Terms(instance)
+        self._fronts = fronts
         self._domain = instance.cluster.pool.scale_up_domain_gpus
         self._sketches: dict[Hashable, Sketch] = {}
         self._times: dict[Hashable, tuple[int, int]] = {}
@@ -156,7 +162,7 @@ class Bounds:
         ffn = self.terms.arch.layers[group].ffn
         if loads is None or ffn.kind != "moe":
             return None
-        return front(loads, ffn.top_k, shape.ep, shape.group_tokens, groups.ep)
+        return self._fronts(loads, ffn.top_k, shape.ep, shape.group_tokens, groups.ep)
 
     def _run(self, count: int, group: int, found: Front | None, shape: Shape, groups: Groups) -> LayerRun:
         options = found.options if found else ((None, None),)

@@ -77,19 +77,16 @@ def all_to_all(pool: Pool, tokens: int, received: int, token_bytes: int, copies:
     """Hierarchical dispatch (or combine, backwards) of `tokens` tokens per rank.
 
     Across domains each token travels once per destination domain: `copies` (2**-20) per token
-    through the busiest port. Inside a domain the most loaded rank takes `received` expert inputs,
-    of which 1/n are its own. DeepEP's two-hop forwarding (github.com/deepseek-ai/DeepEP) is the
-    model; the hops are not overlapped.
+    through the busiest port, to the rank of its own position there. Inside a domain of g ranks the
+    most loaded one takes `received` expert inputs, 1/g of which lie on it already. DeepEP's two-hop
+    forwarding (github.com/deepseek-ai/DeepEP) is the model; the hops are not overlapped.
     """
     counts = domain_counts(pattern)
-    n, most = len(pattern), max(counts)
-    cost = NOTHING
-    if n == 1:
-        return cost
+    most, cost = max(counts), NOTHING
     if len(counts) > 1:
         cost += _scale_out(pool, log2_ceil(len(counts)), ceil_div(tokens * copies * token_bytes, WHOLE))
     if most > 1:
-        cost += _scale_up(pool, log2_ceil(most), ceil_div(received * token_bytes * (n - 1), n))
+        cost += _scale_up(pool, log2_ceil(most), ceil_div(received * token_bytes * (most - 1), most))
     return cost
 
 

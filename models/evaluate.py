@@ -16,6 +16,7 @@ COST_MODEL_ASSUMPTIONS = (
     "Operators are priced by a roofline with constant efficiencies; collectives by latency and bandwidth, without contention.",
     "Every rank routes alike: expert loads hold for the tokens of each GPU; replicas and EP groups see the same loads.",
     "The hottest rank's expert inputs and the largest set of touched experts are charged together, even if they lie on different ranks.",
+    "Experts are drawn independently, each with its own probability: a token's copies per node are those of k independent choices.",
     "Micro-batches of one pass are of equal size; transfers between stages are exposed only while the pipeline fills.",
 )
 
@@ -67,7 +68,8 @@ def evaluate(instance: Instance, plan: Plan, terms: Terms | None = None) -> Eval
     """Cost and needs of a plan whose degrees, stages and placement fit together.
 
     step = (m + PP - 1) * slowest stage + (PP - 1) * transfer, for m micro-batches (GPipe, arXiv
-    1811.06965, section 2.3): the bubble is (PP - 1) * slowest stage.
+    1811.06965, section 2.3): the bubble is (PP - 1) * slowest stage, and a transfer is exposed only
+    while the pipeline fills.
     """
     terms = terms or Terms(instance)
     s = plan.strategy

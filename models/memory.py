@@ -12,7 +12,14 @@ def layer_weight_bytes(arch: Architecture, group: LayerGroup, tp: int, etp: int,
     elements = attention_weights(h, group.attention, tp) + ffn.matrices * h * ceil_div(dense_width(ffn), tp)
     if isinstance(ffn, MoeFfn):
         elements += slots * ffn.matrices * h * ceil_div(ffn.intermediate_size, etp) + h * ffn.experts
-    return dtype_bytes(elements, BITS[arch.weight_dtype]) + dtype_bytes(2 * h, BITS[arch.activation_dtype])
+    return dtype_bytes(elements, BITS[arch.weight_dtype]) + dtype_bytes(_norm_weights(h, group), BITS[arch.activation_dtype])
+
+
+def _norm_weights(hidden: int, group: LayerGroup) -> int:
+    """Two norms over the hidden size, and MLA's over its latents."""
+    attention = group.attention
+    latents = (attention.q_lora_rank or 0) + attention.kv_lora_rank if attention.kind == "mla" else 0
+    return 2 * hidden + latents
 
 
 def cache_bytes_per_sequence(arch: Architecture, group: LayerGroup, workload: Workload, tp: int, cp: int) -> int:

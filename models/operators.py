@@ -28,6 +28,9 @@ class Shard(NamedTuple):
     """sequences of the data-parallel rank in one micro-batch"""
     tokens: int
     """tokens of the context-parallel rank in one micro-batch"""
+    cached_tokens: int
+    """tokens whose keys and values this rank computes from MLA's latent: in prefill those of all its
+    context-parallel peers too, since latents are what is gathered"""
 
 
 def heads_on_rank(attention: AnyAttention, tp: int) -> int:
@@ -84,7 +87,9 @@ def gemm(arch: Architecture, tokens: int, inputs: int, outputs: int) -> Work:
 
 def attention_projections(arch: Architecture, attention: AnyAttention, shard: Shard, tp: int) -> tuple[Work, ...]:
     """The projections of one attention block."""
-    return tuple(gemm(arch, shard.tokens, a, b) for a, b in projection_shapes(arch.hidden_size, attention, tp))
+    shapes = projection_shapes(arch.hidden_size, attention, tp)
+    expanding = len(shapes) - 2 if isinstance(attention, MultiHeadLatent) else None
+    return tuple(gemm(arch, shard.cached_tokens if n == expanding else shard.tokens, a, b) for n, (a, b) in enumerate(shapes))
 
 
 def prefill_core(arch: Architecture, attention: AnyAttention, shard: Shard, tp: int, context: int, cp: int) -> Work:
@@ -125,18 +130,21 @@ def feed_forward(arch: Architecture, width: int, matrices: int, tokens: int, tp:
     return gemm(arch, tokens, arch.hidden_size, (matrices - 1) * part), gemm(arch, tokens, part, arch.hidden_size)
 
 
-def routed_experts(arch: Architecture, ffn: MoeFfn, inputs: int, touched: int, etp: int) -> Work:
-    """Grouped GEMM of `inputs` expert inputs; only the `touched` (2**-20) experts' weights are read."""
-    part = ceil_div(ffn.intermediate_size, etp)
-    weights = ffn.matrices * arch.hidden_size * part
-    moved = inputs * (2 * arch.hidden_size + ffn.matrices * part)
-    read = ceil_div(touched * _weight_bytes(arch, weights), WHOLE)
-    return Work("expert_gemm", 2 * inputs * weights, read + _activation_bytes(arch, moved))
+def routed_experts(arch: Architecture, ffn: MoeFfn, inputs: int, touched: int, etp: int) -> tuple[Work, Work]:
+    """Grouped GEMMs, up (and gate) then down; only the `touched` (2**-20) experts' weights are read."""
+    part, h = ceil_div(ffn.intermediate_size, etp), arch.hidden_size
+    return _grouped_gemm(arch, inputs, touched, h, (ffn.matrices - 1) * part), _grouped_gemm(arch, inputs, touched, part, h)
 
 
-def norms(arch: Architecture, tokens: int) -> Work:
-    """The two normalisations of a layer: read and write t x h each."""
-    return Work("gemm", 0, _activation_bytes(arch, 4 * tokens * arch.hidden_size))
+def _grouped_gemm(arch: Architecture, rows: int, touched: int, inputs: int, outputs: int) -> Work:
+    read = ceil_div(touched * _weight_bytes(arch, inputs * outputs), WHOLE)
+    return Work("expert_gemm", 2 * rows * inputs * outputs, read + _activation_bytes(arch, rows * (inputs + outputs)))
+
+
+def norms(arch: Architecture, tokens: int) -> tuple[Work, Work]:
+    """The two normalisations of a layer: each reads and writes t x h."""
+    one = Work("gemm", 0, _activation_bytes(arch, 2 * tokens * arch.hidden_size))
+    return one, one
 
 
 def embedding(arch: Architecture, tokens: int) -> Work:

@@ -34,18 +34,24 @@ def contiguous(experts: int, ep: int) -> RankContents:
 @lru_cache(maxsize=20_000)
 def front(loads: tuple[int, ...], top_k: int, ep: int, tokens: int, patterns: tuple[Pattern, ...]) -> Front:
     """The non-dominated profiles of one MoE layer over `ep` ranks that `tokens` tokens reach."""
+    found = every_profile(loads, top_k, ep, tokens, patterns)
+    best: list[tuple[Profile, RankContents | None]] = []
+    for candidate in found.options:  # sorted, so that no later profile dominates an earlier one
+        if not any(kept.within(candidate[0]) for kept, _ in best):
+            best.append(candidate)
+    return Front(tuple(best), found.exact)
+
+
+def every_profile(loads: tuple[int, ...], top_k: int, ep: int, tokens: int, patterns: tuple[Pattern, ...]) -> Front:
+    """As `front`, with the dominated profiles too, sorted and each once."""
     if ep == 1 or load_classes(loads) == 1:  # every placement has the same profile
         only = contiguous(len(loads), ep)
         return Front(((profile(only, loads, top_k, tokens, patterns), only),), True)
     found = all_placements(loads, ep, patterns)
     if found is None:
         return Front(((ideal_profile(loads, top_k, ep, tokens, patterns), None),), False)
-    priced = sorted((profile(p, loads, top_k, tokens, patterns), p) for p in found)
-    best: list[tuple[Profile, RankContents]] = []
-    for candidate in priced:
-        if not any(kept.within(candidate[0]) for kept, _ in best):
-            best.append(candidate)
-    return Front(tuple(best), True)
+    distinct = {profile(p, loads, top_k, tokens, patterns): p for p in found}
+    return Front(tuple(sorted(distinct.items())), True)
 
 
 def all_placements(loads: tuple[int, ...], ep: int, patterns: tuple[Pattern, ...]) -> list[RankContents] | None:

@@ -47,8 +47,7 @@ def best_split(runs: Runs, pp: int, memory: int, scale_up: int, scale_out: int) 
 
     `memory`, `scale_up` and `scale_out` are what a stage's layers may take together.
     """
-    layers = sum(n for n, _ in runs)
-    if layers < pp:
+    if sum(n for n, _ in runs) < pp or min(memory, scale_up, scale_out) < 0:
         return None
     most = sum(n * max(c[0] for c in item.choices) for n, item in runs)
     if _fill(runs, pp, Need(most, memory, scale_up, scale_out)) is None:

@@ -44,6 +44,8 @@ class Shape(NamedTuple):
 
     sequences: int
     """per data-parallel rank and micro-batch"""
+    rank_tokens: int
+    """per data-parallel rank and micro-batch"""
     tokens: int
     """per context-parallel rank and micro-batch"""
     tp: int
@@ -53,13 +55,13 @@ class Shape(NamedTuple):
 
     @property
     def dispatched(self) -> int:
-        """Tokens that one GPU sends to the experts: its sequence-parallel share."""
+        """Tokens of one GPU's sequence-parallel share: those it sends to the experts."""
         return ceil_div(self.tokens, self.tp)
 
     @property
     def group_tokens(self) -> int:
-        """Tokens that reach one EP group (all its ETP ranks together)."""
-        return self.dispatched * self.ep * self.etp
+        """Tokens that reach one EP group (all its ETP ranks together), rounded up once."""
+        return ceil_div(self.rank_tokens * self.ep * self.etp, self.tp * self.cp)
 
 
 class Groups(NamedTuple):
@@ -112,8 +114,9 @@ class Terms:
         workload = self.instance.workload
         sequences = ceil_div(workload.sequences, s.replicas * s.dp * s.microbatches)
         prefill = workload.kind == "prefill"
+        rank_tokens = sequences * workload.context_tokens if prefill else sequences
         tokens = sequences * ceil_div(workload.context_tokens, s.cp) if prefill else ceil_div(sequences, s.cp)
-        return Shape(sequences, tokens, s.tp, s.cp, s.etp, s.ep)
+        return Shape(sequences, rank_tokens, tokens, s.tp, s.cp, s.etp, s.ep)
 
     def groups(self, s: Strategy) -> Groups:
         """Where the groups of strategy `s` lie."""
@@ -133,13 +136,13 @@ class Terms:
 
     def compute(self, group_index: int, shape: Shape, profile: Profile | None) -> dict[str, int]:
         """Named computations of one layer, ns; what does not depend on placement is computed once."""
-        group, (sequences, tokens, tp, cp, etp, _) = self.arch.layers[group_index], shape
-        found = dict(self._once((group_index, sequences, tokens, tp, cp), lambda: self._attention_side(group, shape)))
+        group, etp = self.arch.layers[group_index], shape.etp
+        found = dict(self._once((group_index, *shape[:5]), lambda: self._attention_side(group, shape)))
         if isinstance(group.ffn, MoeFfn):
             assert profile is not None, "a MoE layer is priced with its placement"
             ffn, inputs, touched = group.ffn, profile.tokens, profile.touched
             key = ("experts", group_index, inputs, touched, etp)
-            found["experts"] = self._once(key, lambda: self._ns(routed_experts(self.arch, ffn, inputs, touched, etp)))
+            found["experts"] = self._once(key, lambda: self._ns(*routed_experts(self.arch, ffn, inputs, touched, etp)))
         return found
 
     def _ns(self, *works: Work) -> int:
@@ -148,12 +151,13 @@ class Terms:
     def _attention_side(self, group: LayerGroup, shape: Shape) -> dict[str, int]:
         """All computations of a layer but the routed experts."""
         arch, ffn, workload = self.arch, group.ffn, self.instance.workload
-        shard = Shard(shape.sequences, shape.tokens)
-        core = prefill_core if workload.kind == "prefill" else decode_core
+        prefill = workload.kind == "prefill"
+        shard = Shard(shape.sequences, shape.tokens, shape.rank_tokens if prefill else shape.tokens)
+        core = prefill_core if prefill else decode_core
         projections = attention_projections(arch, group.attention, shard, shape.tp)
         found = {
             "attention": self._ns(*projections, core(arch, group.attention, shard, shape.tp, workload.context_tokens, shape.cp)),
-            "norms": self._ns(norms(arch, shape.tokens)),
+            "norms": self._ns(*norms(arch, shape.dispatched if isinstance(ffn, MoeFfn) else shape.tokens)),
         }
         if isinstance(ffn, MoeFfn):
             found["router"] = self._ns(router(arch, ffn, shape.dispatched))
@@ -232,17 +236,22 @@ class Terms:
         return Price((("head", self._ns(head(self.arch, shape.sequences, shape.tp))),), (("tp_comm", comm),), 0)
 
     def transfer(self, s: Strategy, shape: Shape) -> Comm:
-        """One micro-batch's activations from a GPU to its peer in the next stage: t * h / tp."""
+        """One micro-batch's activations from a GPU to its peer in the next stage.
+
+        t * h / tp in a model of MoE layers only, which are sequence-parallel at their boundaries;
+        t * h where a dense layer, whose output every tensor-parallel rank holds, may end a stage.
+        """
         if s.pp == 1:
             return NOTHING
-        size = self._hidden_bytes(shape.dispatched, self.arch.activation_dtype)
+        sharded = all(isinstance(g.ffn, MoeFfn) for g in self.arch.layers)
+        size = self._hidden_bytes(shape.dispatched if sharded else shape.tokens, self.arch.activation_dtype)
         domain = self.pool.scale_up_domain_gpus
         crosses = self._once(("crosses", s.stage_gpus, s.pp, s.replicas), lambda: stage_neighbours_cross(s, domain))
         return send(self.pool, size, crosses)
 
     def layer_bytes(self, group_index: int, shape: Shape) -> tuple[int, int]:
         """Weights of one layer on one GPU, and KV cache per sequence of its data-parallel rank."""
-        arch, group, (_, _, tp, cp, etp, ep) = self.arch, self.arch.layers[group_index], shape
+        arch, group, (tp, cp, etp, ep) = self.arch, self.arch.layers[group_index], shape[3:]
         weights = self._once(
             ("weights", group_index, tp, etp, ep), lambda: layer_weight_bytes(arch, group, tp, etp, ceil_div(arch.experts, ep))
         )

@@ -6,7 +6,7 @@ experts or copies 2**-20. Demand rounds up and supply rounds down, once per term
 """
 
 import re
-from decimal import Decimal, InvalidOperation
+from fractions import Fraction
 from typing import Annotated
 
 from pydantic import BeforeValidator, Field
@@ -20,24 +20,24 @@ MAX_INT = 10**18  # largest value any field may hold: 1 EB, 1 EFLOP/s, 30 years 
 _SI = {"": 1, "k": 10**3, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12, "P": 10**15}
 _BINARY = {"Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40}
 
-_BYTES = {f"{p}B": Decimal(f) for p, f in (_SI | _BINARY).items()}
-_BITS = {f"{p}bit": Decimal(f) / 8 for p, f in _SI.items()}
-_UNITS: dict[str, dict[str, Decimal]] = {
+_BYTES = {f"{p}B": Fraction(f) for p, f in (_SI | _BINARY).items()}
+_BITS = {f"{p}bit": Fraction(f) / 8 for p, f in _SI.items()}
+_UNITS: dict[str, dict[str, Fraction]] = {
     "bytes": _BYTES,
     "bytes/s": {f"{u}/s": f for u, f in (_BYTES | _BITS).items()},
-    "FLOP/s": {f"{p}FLOP/s": Decimal(f) for p, f in _SI.items()},
+    "FLOP/s": {f"{p}FLOP/s": Fraction(f) for p, f in _SI.items()},
     "ns": {
-        "ns": Decimal(1),
-        "us": Decimal(10**3),
-        "µs": Decimal(10**3),
-        "ms": Decimal(10**6),
-        "s": Decimal(10**9),
+        "ns": Fraction(1),
+        "us": Fraction(10**3),
+        "µs": Fraction(10**3),
+        "ms": Fraction(10**6),
+        "s": Fraction(10**9),
     },
-    "ppm": {"ppm": Decimal(1), "%": Decimal(10**4)},
-    "micro-USD/h": {"USD/h": Decimal(10**6), "$/h": Decimal(10**6)},
-    "tokens/s": {"tokens/s": Decimal(1)},
+    "ppm": {"ppm": Fraction(1), "%": Fraction(10**4)},
+    "micro-USD/h": {"USD/h": Fraction(10**6), "$/h": Fraction(10**6)},
+    "tokens/s": {"tokens/s": Fraction(1)},
 }
-_QUANTITY = re.compile(r"\s*([0-9][0-9_]{0,30}(?:\.[0-9]{1,30})?)\s*([^\s0-9]\S{0,11})\s*")
+_QUANTITY = re.compile(r"\s*([0-9]{1,30}(?:_[0-9]{1,10})*(?:\.[0-9]{1,30})?)\s*([^\s0-9]\S{0,11})\s*")
 
 
 def ceil_div(a: int, b: int) -> int:
@@ -70,16 +70,13 @@ def parse_quantity(value: object, dimension: str) -> object:
             raise ValueError(f'write an integer of {dimension} or a string such as "{_example(dimension)}"')
         return value
     units = _UNITS[dimension]
-    match = _QUANTITY.fullmatch(value)
+    match = _QUANTITY.fullmatch(value.replace("\u03bc", "\u00b5"))
     if match is None or match[2] not in units:
         raise ValueError(f'"{value[:40]}" is not a quantity in {dimension}; write a number and one of {", ".join(units)}')
-    try:
-        amount = Decimal(match[1].replace("_", "")) * units[match[2]]
-    except InvalidOperation as error:  # pragma: no cover - the pattern admits only digits
-        raise ValueError(f'"{value[:40]}" is not a number') from error
-    if amount != int(amount):
+    amount = Fraction(match[1].replace("_", "")) * units[match[2]]
+    if amount.denominator != 1:
         raise ValueError(f'"{value[:40]}" is not a whole number of {dimension}')
-    return int(amount)
+    return amount.numerator
 
 
 def _example(dimension: str) -> str:

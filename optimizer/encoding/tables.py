@@ -10,13 +10,13 @@ from dataclasses import dataclass
 from itertools import product
 from math import gcd
 
-from models.bounds import Bounds, Case
+from models.bounds import Bounds, Case, Fronts
 from models.errors import InputError
 from models.evaluate import evaluate, moe_layer_indices
 from models.instance import Instance
 from models.layout import Pattern
 from models.objective import Value, near_limit, value_of
-from models.placement import Front, contiguous, front
+from models.placement import Front, contiguous, every_profile, front
 from models.routing import load_classes
 from models.rules import strategy_violations, violations
 from models.strategy import Plan, Strategy, complete_stages
@@ -52,6 +52,7 @@ class Tables:
 
     instance: Instance
     bounds: Bounds
+    fronts: Fronts
     world: tuple[Strategy, ...]
     """strategies that satisfy the identities of the space (R2), whatever their other rules"""
     alive: tuple[Strategy, ...]
@@ -82,7 +83,7 @@ class Tables:
 
     def front(self, key: Key) -> Front:
         """The options of a key."""
-        return front(key.loads, key.top_k, key.ep, key.tokens, key.patterns)
+        return self.fronts(key.loads, key.top_k, key.ep, key.tokens, key.patterns)
 
     def transfer(self, s: Strategy) -> int:
         """Steps of one transfer between stages, rounded down."""
@@ -97,11 +98,13 @@ class Tables:
 def prepare(instance: Instance, epsilon_ppm: int | None) -> Tables:
     """The tables of an instance. Raises TooLarge when the joint model would not be worth building.
 
-    Plans dearer than a first incumbent plus epsilon are left out; with None, none are.
+    Plans dearer than a first incumbent plus epsilon, and placements that another dominates, are
+    left out; with None, none are, and the solutions are exactly the plans that keep the rules.
     """
     world = tuple(_world(instance))
     alive = tuple(s for s in world if not any(strategy_violations(instance, s)))
-    bounds = Bounds(instance)
+    fronts: Fronts = every_profile if epsilon_ppm is None else front
+    bounds = Bounds(instance, fronts=fronts)
     units = _placement_units(instance)
     literals = len(set(units.values())) * instance.architecture.experts * sum({s.ep for s in alive})
     if literals > MOST_PLACEMENT_LITERALS:
@@ -114,7 +117,7 @@ def prepare(instance: Instance, epsilon_ppm: int | None) -> Tables:
     quantum = 1
     while reach // quantum >= LARGEST:
         quantum *= 2
-    tables = Tables(instance, bounds, world, alive, units, quantum, divisor, ceiling)
+    tables = Tables(instance, bounds, fronts, world, alive, units, quantum, divisor, ceiling)
     for unit in set(units.values()):
         if any(not tables.front(tables.key(s, unit)).exact for s in alive):
             raise TooLarge("expert loads with too many different placements for the joint model; use the enumeration route")
