@@ -53,8 +53,10 @@ def _check_shape(claim: Claim) -> None:
         case Status.UNKNOWN:
             if claim.optimal:
                 raise VerificationError("UNKNOWN cannot list plans")
-    if claim.near and (claim.near_limit is None or not claim.optimal):
-        raise VerificationError("near-optimal plans need a limit and a best plan")
+    if claim.near_complete and claim.limited:
+        raise VerificationError("a list cannot be called complete after part of the space")
+    if (claim.near or claim.near_complete) and (claim.near_limit is None or claim.bound is None or not claim.optimal):
+        raise VerificationError("near-optimal plans need a limit, a bound and a best plan")
     best = claim.optimal[0].value if claim.optimal else None
     for c in claim.near:
         if best is None or claim.near_limit is None or not best < c.value <= claim.near_limit:
@@ -69,11 +71,14 @@ def _check_space(instance: Instance, claim: Claim) -> None:
     cut = claim.bound
     if claim.near_complete and claim.near_limit is not None and cut is not None:
         cut = max(cut, claim.near_limit)
-    seen = 0
+    seen = feasible = 0
     for s in strategies(instance):
         seen += 1
-        value = value_of(instance, s)
-        if _ruled_out(bounds.work(s), value, cut) or _ruled_out(bounds.quick(s), value, cut):
+        value, work = value_of(instance, s), bounds.work(s)
+        if isinstance(work, str) or (bounds.constrained and isinstance(bounds.exact(s), str)):
+            continue
+        feasible += 1
+        if _above(value.of(work), cut) or _ruled_out(bounds.quick(s), value, cut):
             continue
         solution = bounds.exact(s)
         if isinstance(solution, str):
@@ -89,8 +94,14 @@ def _check_space(instance: Instance, claim: Claim) -> None:
             raise VerificationError(f"{s.label()} is within the near-optimal range but is not listed")
     if seen != claim.strategies:
         raise VerificationError(f"the space has {seen} strategies, the claim says {claim.strategies}")
+    if claim.feasible is not None and feasible != claim.feasible:
+        raise VerificationError(f"{feasible} strategies are not refuted, the claim says {claim.feasible}")
 
 
 def _ruled_out(step: int | str, value: Value, cut: int | None) -> bool:
     """No plan of the strategy runs, or none is as good as `cut`."""
-    return isinstance(step, str) or (cut is not None and value.of(step) > cut)
+    return isinstance(step, str) or _above(value.of(step), cut)
+
+
+def _above(value: int, cut: int | None) -> bool:
+    return cut is not None and value > cut

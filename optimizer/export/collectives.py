@@ -28,7 +28,7 @@ def communication_pattern(instance: Instance, plan: Plan) -> list[Kind]:
     found.append(_describe("head", [], tuple(ends[1].steps), terms.last(shape, lie), s))
     if s.pp > 1:
         between = Program(instance, shape)
-        between.send((between.hidden("layer_out", shape.dispatched),), moe=True)
+        between.send((between.hidden("layer_out", shape.dispatched),))
         price = Price((), (("pp_comm", terms.transfer(s, shape)),), 0)
         found.append(_describe("stage boundary", [], tuple(between.steps), price, s))
     return found

@@ -17,7 +17,7 @@ NOTES = (
     "An edge is a tensor on the GPU that it names; its bytes are shape x dtype.",
     "Residual additions, sums of several inputs, top-k weighting and reordering of tokens belong to the node that takes the tensors.",
     "Rows of expert inputs and outputs are those of the most loaded expert-parallel rank.",
-    "Between stages each tensor-parallel rank sends its share; the peers gather it on arrival.",
+    "Between stages each tensor-parallel rank sends its share, gathered on arrival; with a dense layer in the model, the whole.",
 )
 
 

@@ -71,6 +71,8 @@ class Program:
         self.arch = instance.architecture
         self.workload = instance.workload
         self.shape = shape
+        # As `Terms.transfer` prices it: only MoE layers leave their output in shares.
+        self.sharded = all(isinstance(group.ffn, MoeFfn) for group in instance.architecture.layers)
         self.steps: list[Step] = []
 
     def hidden(self, name: str, tokens: int, dtype: str | None = None) -> Tensor:
@@ -118,18 +120,16 @@ class Program:
             return self.exchange("tensor_all_gather", "all_gather", "tp", outputs, hidden)
         return self.exchange("ffn_all_reduce", "all_reduce", "tp", outputs, hidden)
 
-    def send(self, outputs: Tensors, moe: bool) -> Tensors:
-        """Hand each rank's share to its peer in the next stage, which gathers it on arrival.
-
-        After a dense layer the all-reduce falls into its two halves, before and after the message.
-        """
-        if not moe:
-            shard = self.hidden("ffn_shard", self.shape.dispatched)
-            outputs = self.exchange("ffn_reduce_scatter", "reduce_scatter", "tp", outputs, shard)
-        return self.exchange("send", "send", "pp", outputs, self.hidden("stage_hidden", self.shape.dispatched))
+    def send(self, held: Tensors) -> Tensors:
+        """Hand what each rank holds to its peer in the next stage: its share, or the whole."""
+        return self.exchange(
+            "send", "send", "pp", held, self.hidden("stage_hidden", self.shape.dispatched if self.sharded else self.shape.tokens)
+        )
 
     def arrive(self, received: Tensors) -> Tensors:
-        """Gather what the peers in the previous stage have sent."""
+        """Gather the shares that the peers in the previous stage have sent."""
+        if not self.sharded:
+            return received
         return self.exchange("tensor_all_gather", "all_gather", "tp", received, self.hidden("hidden", self.shape.tokens))
 
     def _attend(self, group: LayerGroup, hidden: Tensors) -> Tensors:
@@ -194,7 +194,8 @@ def pass_pieces(instance: Instance, plan: Plan) -> Iterator[Piece]:
             program = Program(instance, shape)
             outputs = program.run_layer(terms.arch.layers[g], profile, hidden)
             leaves = layer == layers[-1] and stage + 1 < s.pp
-            hidden = program.send(outputs, moe) if leaves else program.close(outputs, moe)
+            hidden = outputs if leaves and program.sharded else program.close(outputs, moe)
+            hidden = program.send(hidden) if leaves else hidden
             yield Piece(stage, layer, tuple(program.steps))
             if leaves:
                 arrival = Program(instance, shape)
