@@ -149,9 +149,7 @@ class Bounds:
     def _build(self, s: Strategy) -> Case:
         shape, groups = self.terms.shape(s), self.terms.groups(s)
         fronts = [self._front(group, loads, shape, groups) for _, group, loads in self._kinds]
-        layers = tuple(
-            self._run(count, group, found, shape, groups) for (count, group, _), found in zip(self._kinds, fronts, strict=True)
-        )
+        layers = tuple(self._run(count, group, found, shape, groups) for (count, group, _), found in zip(self._kinds, fronts, strict=True))
         first, last = self.terms.first(shape, groups), self.terms.last(shape, groups)
         least = [(run.length, min(c[0] for c in run.choices)) for run in layers]
         longest = max([ns for _, ns in least] + [least[0][1] + first.cost.ns, least[-1][1] + last.cost.ns])

@@ -11,7 +11,6 @@ from models.strategy import Plan, Strategy, stage_ranges
 from models.terms import Price, Terms
 from models.units import NS_PER_S, ceil_div
 
-
 COST_MODEL_ASSUMPTIONS = (
     "Operators are priced by a roofline with constant efficiencies; collectives by latency and bandwidth, without contention.",
     "Every rank routes alike: expert loads hold for the tokens of each GPU; replicas and EP groups see the same loads.",
@@ -142,5 +141,3 @@ def usd_per_million_tokens(instance: Instance, strategy: Strategy, step_ns: int)
     if price is None:
         return None
     return ceil_div(step_ns * strategy.gpus * price * 1_000_000, 3600 * NS_PER_S * instance.workload.tokens)
-
-

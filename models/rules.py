@@ -58,7 +58,9 @@ def heads_divide(i: Instance, tp: int) -> Violation | None:
     """(R3) tp divides the attention heads of every layer."""
     for group in i.architecture.layers:
         if group.attention.heads % tp:
-            return Violation("heads_divide", f"tp = {tp} does not divide {group.attention.heads} attention heads", tp, group.attention.heads)
+            return Violation(
+                "heads_divide", f"tp = {tp} does not divide {group.attention.heads} attention heads", tp, group.attention.heads
+            )
     return None
 
 
@@ -137,7 +139,9 @@ def tp_in_domain(i: Instance, s: Strategy) -> Violation | None:
     domain = i.cluster.pool.scale_up_domain_gpus
     spread = max(max(p) + 1 for p in group_patterns(s, "tp", domain))
     if spread > 1:
-        return Violation("tp_in_domain", f"a tensor-parallel group of {s.tp} spans {spread} scale-up domains of {domain} GPUs", s.tp, domain)
+        return Violation(
+            "tp_in_domain", f"a tensor-parallel group of {s.tp} spans {spread} scale-up domains of {domain} GPUs", s.tp, domain
+        )
     return None
 
 
@@ -183,7 +187,9 @@ def slots(i: Instance, plan: Plan) -> Violation | None:
             return Violation("slots", f"placement of MoE layer {layer}: ranks hold different numbers of experts")
         held = sorted(e for r in ranks for e in r)
         if held != list(range(experts)):
-            return Violation("slots", f"placement of MoE layer {layer} must hold each of the {experts} experts exactly once", experts, len(held))
+            return Violation(
+                "slots", f"placement of MoE layer {layer} must hold each of the {experts} experts exactly once", experts, len(held)
+            )
     return None
 
 
@@ -266,5 +272,3 @@ def _even_split_memory(i: Instance, s: Strategy, terms: Terms) -> Violation | No
     most = ceil_div(layers, s.pp)
     sizes = [w + c * terms.sequences_per_rank(s) for w, c in (terms.layer_bytes(g, shape) for g in groups[:most])]
     return memory(i, s.pp, 0, sum(sizes) + fixed + first + (last if s.pp == 1 else 0), "first stage of an even split")
-
-

@@ -132,7 +132,9 @@ class Terms:
     def layer(self, group_index: int, shape: Shape, groups: Groups, profile: Profile | None) -> Price:
         """One layer of group `group_index`; `profile` is that of its placement, None for a dense layer."""
         compute = self.compute(group_index, shape, profile)
-        return Price(tuple(compute.items()), self._comm(self.arch.layers[group_index], shape, groups, profile), self.instance.runtime.overlap_ppm)
+        return Price(
+            tuple(compute.items()), self._comm(self.arch.layers[group_index], shape, groups, profile), self.instance.runtime.overlap_ppm
+        )
 
     def compute(self, group_index: int, shape: Shape, profile: Profile | None) -> dict[str, int]:
         """Named computations of one layer, ns; what does not depend on placement is computed once."""
@@ -210,10 +212,7 @@ class Terms:
         received = ceil_div(profile.tokens, shape.etp)
         sizes = (self._hidden_bytes(1, dtype) for dtype in (self.arch.dispatch_dtype, self.arch.combine_dtype))
         return sum(
-            (
-                worst([all_to_all(self.pool, shape.dispatched, received, b, profile.copies, p) for p in groups.ep])
-                for b in sizes
-            ),
+            (worst([all_to_all(self.pool, shape.dispatched, received, b, profile.copies, p) for p in groups.ep]) for b in sizes),
             NOTHING,
         )
 

@@ -147,4 +147,3 @@ def audit_text(r: dict[str, Any]) -> str:
         ours = "" if c["ours"] is None else f", ours {c['ours']}"
         lines += [f"  {c['verdict'].replace('_', ' ').upper():14s} {c['claim']} (said {c['said']}{ours})", f"  {'':14s} {c['why']}"]
     return "\n".join(lines)
-

@@ -5,7 +5,7 @@ import hashlib
 import json
 import time
 from collections.abc import Callable, Iterator
-from itertools import product
+from itertools import pairwise, product
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -162,12 +162,14 @@ def describe_changes(rows: list[Json], axes: list[Axis]) -> str:
     sentences = []
     for fixed, members in groups.items():
         where = ", ".join(f"{a.path} = {v}" for a, v in zip(others, fixed, strict=True))
-        for before, after in zip(members, members[1:], strict=False):
+        for before, after in pairwise(members):
             if _changed(before, after):
                 step = f"between {along.path} = {before[along.path]} and {after[along.path]}"
                 sentences.append(f"{where + ': ' if where else ''}{step}, from {_best(before)} to {_best(after)}")
     if not sentences:
-        return f"The best strategy is the same for every value of {along.path} tried" + (" at each setting of the others." if others else ".")
+        return f"The best strategy is the same for every value of {along.path} tried" + (
+            " at each setting of the others." if others else "."
+        )
     shown = "; ".join(sentences[:5]) + (f"; and {len(sentences) - 5} more changes" if len(sentences) > 5 else "")
     return f"The best strategy changes {shown}."
 

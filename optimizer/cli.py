@@ -178,7 +178,7 @@ def batch_run(
 
     options = _options("0", effort, seconds, seed, 1, "enumeration")
     extra = [f"{name}={value}" for name, value in (("space.name", space), ("objective.name", objective)) if value is not None]
-    request = BatchOptions(instance, tuple([*(set_ or []), *extra]), tuple(vary), out, resume, force)
+    request = BatchOptions(instance, (*(set_ or []), *extra), tuple(vary), out, resume, force)
     result = run_batch(request, options, _progress(quiet))
     _emit(result, batch_text, as_json)
     return 4 if strict and result["failed"] else 0

@@ -132,7 +132,9 @@ def ms_per_token(s: Subject) -> Figure:
     if w.kind == "decode":
         return Figure(Fraction(s.evaluation.step_ns, 10**6), "time of one decode step")
     each = Fraction(s.evaluation.step_ns, 10**6 * w.context_tokens)
-    return Figure(each, f"time of the pass over the {w.context_tokens} tokens of one prompt; over all tokens it is {float(each) / w.sequences:.6f} ms")
+    return Figure(
+        each, f"time of the pass over the {w.context_tokens} tokens of one prompt; over all tokens it is {float(each) / w.sequences:.6f} ms"
+    )
 
 
 def _improvement(s: Subject, what: str) -> Figure:

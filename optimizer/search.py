@@ -23,7 +23,7 @@ ROUTES = ("enumeration", "joint")
 
 
 def parse_percent(text: str, option: str) -> int:
-    """"2.5" -> 25_000 parts per million. Raises InputError unless it is a number from 0 to 100."""
+    """ "2.5" -> 25_000 parts per million. Raises InputError unless it is a number from 0 to 100."""
     try:
         value = Decimal(text.strip().removesuffix("%")) * 10_000
     except InvalidOperation:
@@ -129,4 +129,3 @@ def gap_ppm(claim: Claim) -> int | None:
         return None
     value = claim.optimal[0].value
     return -(-(value - claim.bound) * 1_000_000 // value)
-

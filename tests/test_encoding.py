@@ -15,9 +15,10 @@ from models.rules import strategy_violations, violations
 from models.strategy import Plan, complete_stages
 from optimizer.check import check_claim
 from optimizer.encoding.build import build
-from optimizer.encoding.constraints import CONSTRAINTS, Constraint
+from optimizer.encoding.constraints import CONSTRAINTS
 from optimizer.encoding.guard import ROW_LIMIT, UnsafeModel, guard
 from optimizer.encoding.tables import Tables, prepare
+from optimizer.encoding.variables import Constraint
 from optimizer.solve import SolverLimits, make_solver, read_status, solve_jointly
 
 COUNT = int(os.environ.get("SHARDPROOF_RANDOM_INSTANCES", "150"))

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from models.architecture import Architecture, DenseFfn, GroupedQuery, LayerGroup, MultiHead, MultiHeadLatent
+from models.architecture import Architecture, DenseFfn, GroupedQuery, LayerGroup, MoeFfn, MultiHead, MultiHeadLatent
 from models.collectives import Comm, all_gather, all_reduce, all_to_all, reduce_scatter, send
 from models.evaluate import Evaluation, Stage, evaluate, tokens_per_s
 from models.instance import Instance
@@ -20,20 +20,24 @@ from models.layout import domain_counts, group_patterns
 from models.memory import cache_bytes_per_sequence, embedding_bytes, head_bytes, layer_weight_bytes
 from models.operators import (
     Shard,
+    Work,
+    attention_projections,
     attention_weights,
     cache_elements_per_token,
     decode_core,
     gemm,
     kv_heads_on_rank,
+    norms,
     prefill_core,
     projection_shapes,
+    routed_experts,
 )
 from models.roofline import operator_ns
-from models.routing import busiest_port, routing_probability, touch_domain, touch_probability
+from models.routing import Profile, busiest_port, profile, routing_probability, touch_domain, touch_probability
 from models.strategy import Plan, Strategy
-from models.terms import Price
+from models.terms import Price, Terms
 from models.units import CERTAIN, WHOLE, parse_quantity
-from models.workload import Decode
+from models.workload import Decode, Prefill
 
 REFERENCE = Instance.model_validate_json((Path(__file__).parent.parent / "instances" / "ep64_tp2_128gpu.json").read_text(encoding="utf-8"))
 POOL = REFERENCE.cluster.pool
@@ -77,13 +81,14 @@ CLASSIC_NS = {
         + up(2 * 2 * 10_000 * 10_000 * 16 * 128, 240_000)
         + up(2 * 20_000 * 16 * 128 * 4096, 240_000)
     ),  # = 16 * 9_020_740
-    # norms: two, each reads and writes 20_000 * 8_192 bytes: 655_360_000; / 1_440 = 455_112 ns
-    "norms": 16 * (5_000 + up(4 * 20_000 * 8_192, 1_440)),  # = 16 * 460_112
+    # norms: two launches, each reads and writes the GPU's half, 10_000 * 8_192 bytes: 163_840_000; / 1_440 = 113_778 ns
+    "norms": 16 * 2 * (5_000 + up(2 * 10_000 * 8_192, 1_440)),  # = 16 * 237_556
     # router, bound by memory: weights 4096*64*2 bytes + 10_000 * (4096 + 64) * 2 bytes = 83_724_288; / 1_440 = 58_142 ns
     # (FLOP: 2 * 10_000 * 4096 * 64 / 240_000 = 21_846 ns)
     "router": 16 * (5_000 + up(4096 * 64 * 2 + 10_000 * (4096 + 64) * 2, 1_440)),  # = 16 * 63_142
-    # experts: 2 * 40_000 inputs * 2 matrices * 4096 * 16384/2 FLOP = 5_368_709_120_000; / 240_000 = 22_369_622 ns
-    "experts": 16 * (5_000 + up(2 * 40_000 * 2 * 4096 * 8192, 240_000)),  # = 16 * 22_374_622
+    # experts, up and down alike: 2 * 40_000 inputs * 4096 * 16384/2 FLOP = 2_684_354_560_000; / 240_000 = 11_184_811 ns; two launches.
+    # The bytes do not bind: 1 expert * 67_108_864 + 40_000 * (4096 + 8192) * 2 = 1_050_148_864 each; / 1_440 = 729_271 ns
+    "experts": 16 * 2 * (5_000 + up(2 * 40_000 * 4096 * 8192, 240_000)),  # = 16 * 22_379_622
     # TP, per layer one reduce-scatter and one all-gather of 20_000 * 8_192 bytes over 2 GPUs of a domain:
     #   half of it, 81_920_000; / 400 = 204_800 ns, + 3_000 = 207_800 ns each
     # embedding: an all-reduce of the same size, 2 * 207_800 ns; logits: half of 2 * 51_200 * 4 bytes; / 400 = 512 ns, + 3_000
@@ -92,9 +97,9 @@ CLASSIC_NS = {
     # EP, 64 ranks as 4 in each of 16 domains. A domain's 4 experts are missed with (1 - 1/32)^4 = 923_521 / 1_048_576, so a
     #   token makes 15 * 125_055 / 1_048_576 = 1.789 copies for the 15 other domains:
     #   10_000 * 8_192 * 1_875_825 / 1_048_576 = 146_548_829 bytes; / 50 = 2_930_977 ns, + log2(16) * 5_000
-    # inside: 40_000 / ETP 2 = 20_000 inputs * 8_192 bytes * 63/64 = 161_280_000; / 400 = 403_200 ns, + log2(4) * 3_000
+    # inside, 4 ranks: 40_000 / ETP 2 = 20_000 inputs * 8_192 bytes * 3/4 = 122_880_000; / 400 = 307_200 ns, + log2(4) * 3_000
     # dispatch and combine: twice
-    "ep_comm": 16 * 2 * (4 * 5_000 + 2_930_977 + 2 * 3_000 + 403_200),  # = 32 * 3_360_177
+    "ep_comm": 16 * 2 * (4 * 5_000 + 2_930_977 + 2 * 3_000 + 307_200),  # = 32 * 3_264_177
     # ETP: 40_000 inputs * 8_192 bytes gathered, the outputs scattered, half each: 163_840_000; / 400 = 409_600 ns, + 3_000
     "etp_comm": 16 * 2 * (3_000 + 409_600),
     "overlap": 0,
@@ -123,16 +128,16 @@ def test_every_term_of_the_classic_reference_plan_is_as_worked_by_hand() -> None
     assert priced(CLASSIC, (16,)).breakdown == CLASSIC_NS
 
 
-def test_the_classic_reference_plan_takes_639_ms() -> None:
-    step = 638_878_707  # 144_331_840 + 7_361_792 + 1_010_272 + 357_993_952 + 7_068_712 + 107_525_664 + 13_203_200 + 232_556 + 150_719
+def test_the_classic_reference_plan_takes_632_ms() -> None:
+    step = 632_325_811  # 144_331_840 + 3_800_896 + 1_010_272 + 358_073_952 + 7_068_712 + 104_453_664 + 13_203_200 + 232_556 + 150_719
     assert sum(CLASSIC_NS.values()) == step
     found = priced(CLASSIC, (16,))
     assert (found.step_ns, found.value) == (step, step)
-    assert tokens_per_s(REFERENCE, found.step_ns) == 2_003_510  # 1_280_000 tokens / 0.638878707 s
+    assert tokens_per_s(REFERENCE, found.step_ns) == 2_024_272  # 1_280_000 tokens / 0.632325811 s
 
 
-def test_expert_gemm_of_the_reference_plan_takes_22_ms_per_layer() -> None:
-    assert priced(CLASSIC, (16,)).breakdown["experts"] == 16 * 22_374_622
+def test_expert_gemms_of_the_reference_plan_take_22_ms_per_layer() -> None:
+    assert priced(CLASSIC, (16,)).breakdown["experts"] == 16 * (2 * 11_189_811)
 
 
 def test_memory_of_the_classic_reference_plan_is_11_2_gb() -> None:
@@ -143,8 +148,8 @@ def test_memory_of_the_classic_reference_plan_is_11_2_gb() -> None:
 
 def test_traffic_of_the_classic_reference_plan() -> None:
     (stage,) = priced(CLASSIC, (16,)).stages
-    # per layer TP 2 * 81_920_000 + EP 2 * 161_280_000 + ETP 2 * 163_840_000 = 814_080_000; embedding 2 * 81_920_000; logits 204_800
-    assert stage.scale_up_bytes == 16 * 814_080_000 + 163_840_000 + 204_800
+    # per layer TP 2 * 81_920_000 + EP 2 * 122_880_000 + ETP 2 * 163_840_000 = 737_280_000; embedding 2 * 81_920_000; logits 204_800
+    assert stage.scale_up_bytes == 16 * 737_280_000 + 163_840_000 + 204_800
     # dispatch and combine: 2 * 146_548_829 per layer
     assert stage.scale_out_bytes == 16 * 2 * 146_548_829
 
@@ -152,10 +157,10 @@ def test_traffic_of_the_classic_reference_plan() -> None:
 def test_half_of_a_layers_communication_can_hide_behind_its_computation() -> None:
     runtime = REFERENCE.runtime.model_copy(update={"overlap_ppm": 500_000})
     found = priced(CLASSIC, (16,), REFERENCE.model_copy(update={"runtime": runtime}))
-    # per layer TP 415_600 + EP 6_720_354 + ETP 825_200 = 7_961_154 ns, half of it 3_980_577, less than 31.9 ms of computation;
+    # per layer TP 415_600 + EP 6_528_354 + ETP 825_200 = 7_769_154 ns, half of it 3_884_577, less than 31.7 ms of computation;
     # embedding and logits do not overlap
-    assert found.breakdown == CLASSIC_NS | {"overlap": -16 * 3_980_577}
-    assert found.step_ns == 638_878_707 - 63_689_232
+    assert found.breakdown == CLASSIC_NS | {"overlap": -16 * 3_884_577}
+    assert found.step_ns == 632_325_811 - 62_153_232
 
 
 # (b) Folded EP=8 EDP=16 DP=128 TP=1. A GPU holds 1 prompt = 10_000 tokens and sends them all; 8 * 10_000 tokens reach an EP
@@ -170,11 +175,11 @@ FOLDED_NS = {
         + up(1 * 2 * 10_000 * 10_000 * 32 * 128, 240_000)  # = 3_413_334
         + up(2 * 10_000 * 32 * 128 * 4096, 240_000)  # = 1_398_102
     ),
-    "norms": 16 * (5_000 + up(4 * 10_000 * 8_192, 1_440)),  # = 16 * 232_556
+    "norms": 16 * 2 * (5_000 + up(2 * 10_000 * 8_192, 1_440)),  # 10_000 tokens on the GPU, as in (a): 16 * 237_556
     "router": 16 * (5_000 + up(4096 * 64 * 2 + 10_000 * (4096 + 64) * 2, 1_440)),  # as in (a)
-    # 2 * 20_000 inputs * 2 * 4096 * 16384 FLOP: as in (a). The bytes do not bind: 8 experts * 268_435_456
-    # + 20_000 * (2*4096 + 2*16384) * 2 = 3_785_883_648; / 1_440 = 2_629_086 ns
-    "experts": 16 * (5_000 + up(2 * 20_000 * 2 * 4096 * 16384, 240_000)),  # = 16 * 22_374_622
+    # up and down alike, 2 * 20_000 inputs * 4096 * 16384 FLOP: as in (a). The bytes do not bind: 8 experts * 134_217_728
+    # + 20_000 * (4096 + 16384) * 2 = 1_892_941_824 each; / 1_440 = 1_314_543 ns
+    "experts": 16 * 2 * (5_000 + up(2 * 20_000 * 4096 * 16384, 240_000)),  # = 16 * 22_379_622
     "tp_comm": 0,
     "cp_comm": 0,
     # inside a domain only: 20_000 inputs * 8_192 bytes * 7/8 = 143_360_000; / 400 = 358_400 ns, + log2(8) * 3_000; twice
@@ -203,11 +208,11 @@ def test_every_term_of_the_folded_plan_is_as_worked_by_hand() -> None:
     assert priced(FOLDED, (16,)).breakdown == FOLDED_NS
 
 
-def test_the_folded_plan_takes_519_ms_and_is_18_7_percent_faster_than_the_classic_one() -> None:
-    step = 519_228_886  # 144_331_840 + 3_720_896 + 1_010_272 + 357_993_952 + 11_756_800 + 118_778 + 296_348
+def test_the_folded_plan_takes_519_ms_17_86_percent_less_than_the_classic_one() -> None:
+    step = 519_388_886  # 144_331_840 + 3_800_896 + 1_010_272 + 358_073_952 + 11_756_800 + 118_778 + 296_348
     assert sum(FOLDED_NS.values()) == step
     assert priced(FOLDED, (16,)).step_ns == step
-    assert (638_878_707 - step) * 1000 // 638_878_707 == 187
+    assert (632_325_811 - step) * 10_000 // 632_325_811 == 1786  # 112_936_925 / 632_325_811
 
 
 def test_memory_of_the_folded_plan_is_44_gb() -> None:
@@ -228,12 +233,13 @@ PIPELINED_LAYER_NS = {
     # QKV: 2 * 10_000 * 4096 * 3*8*128 FLOP; / 240_000 = 1_048_576 ns
     # core: 2 * 10_000^2 * 8*128 FLOP; / 240_000 = 853_334 ns; output: 2 * 10_000 * 8*128 * 4096 FLOP; / 240_000 = 349_526 ns
     "attention": 3 * 5_000 + 1_048_576 + 853_334 + 349_526,  # = 2_266_436
-    "norms": 5_000 + up(4 * 10_000 * 8_192, 1_440),  # = 232_556
+    # two, each reads and writes the GPU's quarter, 2_500 * 8_192 bytes: 40_960_000; / 1_440 = 28_445 ns
+    "norms": 2 * (5_000 + up(2 * 2_500 * 8_192, 1_440)),  # = 66_890
     # 4096*64*2 + 2_500 * (4096 + 64) * 2 = 21_324_288 bytes; / 1_440 = 14_809 ns (FLOP: 5_462 ns)
     "router": 5_000 + up(4096 * 64 * 2 + 2_500 * (4096 + 64) * 2, 1_440),  # = 19_809
-    # 2 * 20_000 * 2 * 4096 * 16384/4 FLOP = 1_342_177_280_000; / 240_000 = 5_592_406 ns. The bytes do not bind: 32 experts *
-    # 67_108_864 + 20_000 * (2*4096 + 2*4096) * 2 = 2_802_843_648; / 1_440 = 1_946_420 ns
-    "experts": 5_000 + up(2 * 20_000 * 2 * 4096 * 4096, 240_000),  # = 5_597_406
+    # up and down alike: 2 * 20_000 * 4096 * 16384/4 FLOP = 671_088_640_000; / 240_000 = 2_796_203 ns. The bytes do not bind:
+    # 32 experts * 33_554_432 + 20_000 * (4096 + 4096) * 2 = 1_401_421_824 each; / 1_440 = 973_210 ns
+    "experts": 2 * (5_000 + up(2 * 20_000 * 4096 * 4096, 240_000)),  # = 5_602_406
     # 3/4 of 10_000 * 8_192 bytes = 61_440_000; / 400 = 153_600 ns, + log2(4) * 3_000; reduce-scatter and all-gather
     "tp_comm": 2 * (2 * 3_000 + 153_600),  # = 319_200
     "cp_comm": 0,
@@ -243,7 +249,7 @@ PIPELINED_LAYER_NS = {
     "etp_comm": 2 * (2 * 3_000 + 307_200),  # = 626_400
     "overlap": 0,
 }
-PIPELINED_LAYER = 9_170_207  # 2_266_436 + 232_556 + 19_809 + 5_597_406 + 319_200 + 108_400 + 626_400
+PIPELINED_LAYER = 9_009_541  # 2_266_436 + 66_890 + 19_809 + 5_602_406 + 319_200 + 108_400 + 626_400
 PIPELINED_FIRST = PIPELINED_LAYER + 118_778 + 319_200  # embedding as in (b), all-reduce of 10_000 tokens over TP
 # head: 4096 * 12_800 * 2 + (4096 + 12_800) * 2 = 104_891_392 bytes; / 1_440 = 72_842 ns; logits: 3/4 of 51_200 * 4 bytes; / 400 = 384 ns
 PIPELINED_LAST = PIPELINED_LAYER + (5_000 + 72_842) + (2 * 3_000 + 384)
@@ -252,22 +258,22 @@ PIPELINED_LAST = PIPELINED_LAYER + (5_000 + 72_842) + (2 * 3_000 + 384)
 def test_the_stages_of_the_pipelined_plan_are_as_worked_by_hand() -> None:
     found = priced(PIPELINED, (1,) * 16)
     assert sum(PIPELINED_LAYER_NS.values()) == PIPELINED_LAYER
-    assert (PIPELINED_FIRST, PIPELINED_LAST) == (9_608_185, 9_254_433)
+    assert (PIPELINED_FIRST, PIPELINED_LAST) == (9_447_519, 9_093_767)
     assert [s.ns for s in found.stages] == [PIPELINED_FIRST] + [PIPELINED_LAYER] * 14 + [PIPELINED_LAST]
 
 
-def test_the_pipelined_plan_takes_765_ms() -> None:
+def test_the_pipelined_plan_takes_753_ms() -> None:
     found = priced(PIPELINED, (1,) * 16)
     # transfer: 10_000 / TP 4 = 2_500 tokens * 8_192 bytes = 20_480_000 to the next domain; / 50 = 409_600 ns, + 5_000 = 414_600
     assert found.breakdown["pp_comm"] == 15 * 414_600  # = 6_219_000
-    assert found.breakdown["pipeline_bubble"] == 15 * 9_608_185  # = 144_122_775
-    assert found.step_ns == 765_265_615  # (64 + 16 - 1) * 9_608_185 + 6_219_000
+    assert found.breakdown["pipeline_bubble"] == 15 * 9_447_519  # = 141_712_785
+    assert found.step_ns == 752_573_001  # (64 + 16 - 1) * 9_447_519 + 6_219_000
 
 
 def test_every_term_of_the_pipelined_plan_is_that_of_its_slowest_stage_times_the_micro_batches() -> None:
     per_micro_batch = PIPELINED_LAYER_NS | {"embedding": 118_778, "tp_comm": 319_200 + 319_200}
     expected = {name: 64 * ns for name, ns in per_micro_batch.items()}
-    assert priced(PIPELINED, (1,) * 16).breakdown == expected | {"pp_comm": 6_219_000, "pipeline_bubble": 144_122_775}
+    assert priced(PIPELINED, (1,) * 16).breakdown == expected | {"pp_comm": 6_219_000, "pipeline_bubble": 141_712_785}
 
 
 def test_memory_of_the_pipelined_plan() -> None:
@@ -302,11 +308,112 @@ def _traffic(stage: Stage) -> tuple[int, int]:
 def test_a_pipeline_waits_for_its_slowest_stage() -> None:
     # the layers of (c) in 8 stages, twice: 128 / (2 replicas * DP 2 * 32) = 1 prompt per micro-batch, so the same times
     found = priced(PIPELINED._replace(pp=8, replicas=2, microbatches=32), (1, 3, 2, 2, 2, 2, 2, 2))
-    slowest = 3 * 9_170_207  # = 27_510_621: the second stage
+    slowest = 3 * 9_009_541  # = 27_028_623: the second stage
     assert max(s.ns for s in found.stages) == found.stages[1].ns == slowest
     assert found.step_ns == (32 + 8 - 1) * slowest + 7 * 414_600
     assert found.breakdown["pipeline_bubble"] == 7 * slowest
     assert sum(found.breakdown.values()) == found.step_ns
+
+
+# A model with a dense layer: 1 dense layer, then 15 of those above.
+
+WITH_DENSE = REFERENCE.model_copy(
+    update={
+        "architecture": REFERENCE.architecture.model_copy(
+            update={
+                "layers": (
+                    REFERENCE.architecture.layers[0].model_copy(
+                        update={"count": 1, "ffn": DenseFfn(kind="dense", intermediate_size=16_384, matrices=2)}
+                    ),
+                    REFERENCE.architecture.layers[0].model_copy(update={"count": 15}),
+                )
+            }
+        )
+    }
+)
+ONE_NODE = Strategy(tp=4, cp=1, dp=1, pp=2, etp=4, ep=1, edp=1, replicas=1, microbatches=128)  # 2 stages in one domain
+
+
+@pytest.mark.parametrize(
+    ("instance", "strategy", "expected"),
+    [
+        # 1 prompt of 10_000 tokens per micro-batch. MoE layers alone: 10_000 / TP 4 = 2_500 tokens * 8_192 bytes = 20_480_000
+        (REFERENCE, PIPELINED, Comm(5_000 + 409_600, 0, 20_480_000)),  # / 50
+        (REFERENCE, ONE_NODE, Comm(3_000 + 51_200, 20_480_000, 0)),  # / 400
+        # with a dense layer: 10_000 tokens * 8_192 bytes = 81_920_000, whichever layer ends the stage
+        (WITH_DENSE, PIPELINED, Comm(5_000 + 1_638_400, 0, 81_920_000)),
+        (WITH_DENSE, ONE_NODE, Comm(3_000 + 204_800, 81_920_000, 0)),
+        # one stage has nobody to send to
+        (WITH_DENSE, CLASSIC, Comm(0, 0, 0)),
+    ],
+)
+def test_a_stage_sends_its_share_of_the_tokens_unless_a_layer_is_dense(instance: Instance, strategy: Strategy, expected: Comm) -> None:
+    terms = Terms(instance)
+    assert terms.transfer(strategy, terms.shape(strategy)) == expected
+
+
+def test_a_pipeline_with_a_dense_layer_fills_four_times_as_slowly() -> None:
+    layer = (tuple(range(32)), tuple(range(32, 64)))
+    found = evaluate(WITH_DENSE, Plan(PIPELINED, (1,) * 16, (layer,) * 15))
+    assert found.breakdown["pp_comm"] == 15 * 1_643_400
+    assert [s.scale_out_bytes for s in found.stages] == [64 * 81_920_000] * 16
+
+
+def test_norms_run_on_all_tokens_of_a_dense_layer_and_on_the_share_of_a_gpu_in_a_moe_layer() -> None:
+    terms = Terms(WITH_DENSE)
+    # (a) has 20_000 tokens per rank pair; two norms, 2 * 20_000 * 8_192 = 327_680_000 bytes each; / 1_440 = 227_556 ns
+    assert terms.compute(0, terms.shape(CLASSIC), None)["norms"] == 2 * (5_000 + 227_556)
+    assert terms.compute(1, terms.shape(CLASSIC), Profile(40_000, WHOLE, 0))["norms"] == 237_556  # as in (a)
+    # (c) has 10_000 per rank group: 163_840_000 bytes; / 1_440 = 113_778 ns
+    assert terms.compute(0, terms.shape(PIPELINED), None)["norms"] == 2 * (5_000 + 113_778)
+    assert terms.compute(1, terms.shape(PIPELINED), Profile(20_000, 32 * WHOLE, 0))["norms"] == 66_890  # as in (c)
+
+
+# Tokens that reach an EP group: those of its GPUs, rounded up once.
+
+
+@pytest.mark.parametrize(
+    ("sequences", "strategy", "expected"),
+    [
+        # 16 sequences / DP 16 = 1 token, shared by TP 8: 1/8 per GPU; all 64 * 2 = 128 GPUs are one EP group: 16 tokens, not 128
+        (16, Strategy(tp=8, cp=1, dp=16, pp=1, etp=2, ep=64, edp=1, replicas=1, microbatches=1), 16),
+        # 3 tokens per data-parallel rank: 3/8 per GPU, 4 GPUs in an EP group: 1.5, up
+        (48, Strategy(tp=8, cp=1, dp=16, pp=1, etp=1, ep=4, edp=32, replicas=1, microbatches=1), 2),
+        # 5 tokens over TP 2 * CP 4: 5/8 per GPU, 8 GPUs: the same 5 (CP alone would round to 2 of them each, 8 in all)
+        (80, Strategy(tp=2, cp=4, dp=16, pp=1, etp=1, ep=8, edp=16, replicas=1, microbatches=1), 5),
+        # 2 replicas * DP 4 * 3 micro-batches: 96 / 24 = 4 tokens; over TP 2, 2 per GPU, 4 * 2 GPUs in an EP group
+        (96, Strategy(tp=2, cp=1, dp=4, pp=1, etp=2, ep=4, edp=1, replicas=2, microbatches=3), 16),
+    ],
+)
+def test_tokens_that_reach_an_ep_group_in_decode(sequences: int, strategy: Strategy, expected: int) -> None:
+    workload = Decode(kind="decode", sequences=sequences, context_tokens=4096, sources={"*": "assumed: test"})
+    shape = Terms(REFERENCE.model_copy(update={"workload": workload})).shape(strategy)
+    assert shape.group_tokens == expected
+
+
+def test_16_sequences_in_decode_are_32_expert_inputs_over_64_ranks() -> None:
+    # 16 tokens * 2 of 64 experts, one expert per rank: half an input, up
+    layer = tuple((e,) for e in range(64))
+    assert profile(layer, (1,) * 64, 2, 16, ((0,) * 64,)).tokens == 1
+
+
+def test_a_prompt_split_over_3_context_ranks_reaches_the_experts_whole() -> None:
+    # 1 prompt of 10_000 tokens over TP 2 * CP 3, its 6 GPUs one EP group. A context rank holds 3_333.3, up: 3_334; a GPU 1_667
+    shape = Terms(REFERENCE).shape(Strategy(tp=2, cp=3, dp=1, pp=1, etp=3, ep=2, edp=1, replicas=1, microbatches=128))
+    assert (shape.sequences, shape.rank_tokens, shape.tokens, shape.dispatched) == (1, 10_000, 3_334, 1_667)
+    assert shape.group_tokens == 10_000  # not 6 * 1_667 = 10_002
+
+
+def test_shape_of_the_three_plans() -> None:
+    terms = Terms(REFERENCE)
+    shapes = [terms.shape(s) for s in (CLASSIC, FOLDED, PIPELINED)]
+    assert [(s.sequences, s.rank_tokens, s.tokens, s.dispatched) for s in shapes] == [
+        (2, 20_000, 20_000, 10_000),
+        (1, 10_000, 10_000, 10_000),
+        (1, 10_000, 10_000, 2_500),
+    ]
+    # 20_000 * 128 / 2, 10_000 * 8, 10_000 * 8 / 4
+    assert [s.group_tokens for s in shapes] == [1_280_000, 80_000, 20_000]
 
 
 # Single functions.
@@ -325,6 +432,10 @@ def bf16(hidden: int, vocabulary: int, group: LayerGroup) -> Architecture:
 
 
 LLAMA = bf16(8192, 128_256, LayerGroup(count=80, attention=LLAMA_3_70B, ffn=DenseFfn(kind="dense", intermediate_size=28_672, matrices=3)))
+
+
+DEEPSEEK = bf16(7168, 129_280, LayerGroup(count=3, attention=DEEPSEEK_V3, ffn=DenseFfn(kind="dense", intermediate_size=18_432, matrices=3)))
+DEEPSEEK_EXPERTS = MoeFfn(kind="moe", experts=256, top_k=8, intermediate_size=2048, matrices=3, shared_experts=1)
 
 
 def test_kv_cache_of_llama_3_70b_is_327_680_bytes_per_token() -> None:
@@ -350,14 +461,14 @@ def test_llama_3_70b_has_70_553_706_496_parameters() -> None:
 
 
 def test_decode_of_llama_3_70b_reads_its_cache_once() -> None:
-    work = decode_core(LLAMA, LLAMA_3_70B, Shard(sequences=4, tokens=4), 1, 8192, 1)
+    work = decode_core(LLAMA, LLAMA_3_70B, Shard(sequences=4, tokens=4, cached_tokens=4), 1, 8192, 1)
     assert work.flop == 4 * 2 * 2 * 64 * 128 * 8192  # 4 sequences, scores and values, 64 heads * 128, 8192 cached tokens
     # 4 * 8192 cached tokens * 2_048 elements * 2 bytes, 4 queries and outputs of 8192 * 2 bytes each
     assert work.bytes == 4 * 8192 * 2_048 * 2 + 4 * 2 * 8192 * 2
 
 
 def test_prefill_of_llama_3_70b_counts_half_of_the_square() -> None:
-    work = prefill_core(LLAMA, LLAMA_3_70B, Shard(sequences=3, tokens=3 * 1000), 8, 1000, 1)
+    work = prefill_core(LLAMA, LLAMA_3_70B, Shard(sequences=3, tokens=3 * 1000, cached_tokens=3 * 1000), 8, 1000, 1)
     assert work.flop == 3 * (4 * 1000 * 1000 * 8 * 128) // 2  # TP 8: 8 heads of 128
     # queries and outputs 3_000 * 1_024 each, keys and values 3_000 * 128 each, 2 bytes
     assert work.bytes == 3_000 * (2 * 1_024 + 2 * 128) * 2
@@ -383,18 +494,122 @@ def test_mla_without_a_query_latent_projects_queries_at_full_rank() -> None:
     assert attention_weights(2048, lite, 1) == 6_291_456 + 1_179_648 + 2_097_152 + 4_194_304
 
 
+def test_mla_holds_the_norms_of_its_two_latents() -> None:
+    # attention 187_105_280, FFN 3 * 7168 * 18_432 = 396_361_728; norms 2 * 7168 + 1536 + 512 = 16_384; 2 bytes
+    assert layer_weight_bytes(DEEPSEEK, DEEPSEEK.layers[0], 1, 1, 0) == 2 * (187_105_280 + 396_361_728 + 16_384)
+    # TP 8: 15_138_816 + 21_495_808 = 36_634_624 and 396_361_728 / 8 = 49_545_216; the norms are not split
+    assert layer_weight_bytes(DEEPSEEK, DEEPSEEK.layers[0], 8, 8, 0) == 2 * (36_634_624 + 49_545_216 + 16_384)
+
+
+def test_norms_are_held_in_the_dtype_of_the_activations() -> None:
+    eight_bit = DEEPSEEK.model_copy(update={"weight_dtype": "fp8"})
+    assert layer_weight_bytes(eight_bit, DEEPSEEK.layers[0], 1, 1, 0) == 187_105_280 + 396_361_728 + 2 * 16_384
+
+
+def test_mla_without_a_query_latent_holds_the_norm_of_one_latent() -> None:
+    # DeepSeek-V2-Lite: hidden 2048, attention 13_762_560 (worked above), FFN 3 * 2048 * 10_944 = 67_239_936; 2 * 2048 + 512
+    lite = DEEPSEEK_V3.model_copy(update={"heads": 16, "q_lora_rank": None})
+    group = LayerGroup(count=1, attention=lite, ffn=DenseFfn(kind="dense", intermediate_size=10_944, matrices=3))
+    assert layer_weight_bytes(bf16(2048, 102_400, group), group, 1, 1, 0) == 2 * (13_762_560 + 67_239_936 + 4_608)
+
+
+def test_deepseek_v3_has_671_billion_parameters() -> None:
+    moe = LayerGroup(count=58, attention=DEEPSEEK_V3, ffn=DEEPSEEK_EXPERTS)
+    # attention and norms 187_105_280 + 16_384 = 187_121_664; dense 396_361_728; 256 + 1 experts of 3 * 7168 * 2048 = 44_040_192
+    # and the router 7168 * 256 = 1_835_008: 11_320_164_352; table and head 2 * 129_280 * 7168, last norm 7168
+    elements = 61 * 187_121_664 + 3 * 396_361_728 + 58 * 11_320_164_352 + 2 * 926_679_040 + 7168
+    assert elements == 671_026_404_352
+    found = 3 * layer_weight_bytes(DEEPSEEK, DEEPSEEK.layers[0], 1, 1, 0) + 58 * layer_weight_bytes(DEEPSEEK, moe, 1, 1, 256)
+    assert found + embedding_bytes(DEEPSEEK, 1) + head_bytes(DEEPSEEK, 1) == 2 * elements
+
+
 @pytest.mark.parametrize("tp", [1, 8, 128])
 def test_mla_caches_576_elements_per_token_and_layer_on_every_rank(tp: int) -> None:
     assert cache_elements_per_token(DEEPSEEK_V3, tp) == 576
 
 
 def test_mla_decodes_in_latent_space() -> None:
-    group = LayerGroup(count=1, attention=DEEPSEEK_V3, ffn=DenseFfn(kind="dense", intermediate_size=18_432, matrices=3))
-    work = decode_core(bf16(7168, 129_280, group), DEEPSEEK_V3, Shard(sequences=1, tokens=1), 1, 4096, 1)
+    work = decode_core(DEEPSEEK, DEEPSEEK_V3, Shard(sequences=1, tokens=1, cached_tokens=1), 1, 4096, 1)
     # scores over latent and rope key (576), values over the latent (512), 128 heads, 4096 cached tokens
     assert work.flop == 2 * 128 * (576 + 512) * 4096
     # 4096 * 576 cached elements, 128 queries of 192, 128 outputs of 128; 2 bytes
     assert work.bytes == (4096 * 576 + 128 * 192 + 128 * 128) * 2
+
+
+def test_mla_expands_the_latents_of_all_context_parallel_peers() -> None:
+    # TP 8: 16 heads; CP 4: 2_000 of 8_000 tokens. Down 7168 x (1536 + 512 + 64), queries up 1536 x 16*192,
+    # keys and values up 512 x 16*(128 + 128) over all 8_000 tokens, output 16*128 x 7168
+    shard = Shard(sequences=1, tokens=2_000, cached_tokens=8_000)
+    assert attention_projections(DEEPSEEK, DEEPSEEK_V3, shard, 8) == (
+        Work("gemm", 2 * 2_000 * 7168 * 2_112, 2 * (7168 * 2_112 + 2_000 * (7168 + 2_112))),
+        Work("gemm", 2 * 2_000 * 1536 * 3_072, 2 * (1536 * 3_072 + 2_000 * (1536 + 3_072))),
+        Work("gemm", 2 * 8_000 * 512 * 4_096, 2 * (512 * 4_096 + 8_000 * (512 + 4_096))),
+        Work("gemm", 2 * 2_000 * 2_048 * 7168, 2 * (2_048 * 7168 + 2_000 * (2_048 + 7168))),
+    )
+
+
+def test_only_mla_expands_the_tokens_of_others() -> None:
+    # Llama-3-70B, TP 8: 8192 x (8 + 2) * 128, 8 * 128 x 8192
+    assert attention_projections(LLAMA, LLAMA_3_70B, Shard(sequences=1, tokens=2_000, cached_tokens=8_000), 8) == (
+        Work("gemm", 2 * 2_000 * 8192 * 1_280, 2 * (8192 * 1_280 + 2_000 * (8192 + 1_280))),
+        Work("gemm", 2 * 2_000 * 1_024 * 8192, 2 * (1_024 * 8192 + 2_000 * (1_024 + 8192))),
+    )
+
+
+MLA_CP4 = Strategy(tp=8, cp=4, dp=1, pp=1, etp=8, ep=1, edp=4, replicas=1, microbatches=1)
+
+
+def test_attention_of_an_mla_prompt_over_4_context_ranks_takes_1_08_ms_per_layer() -> None:
+    workload = Prefill(kind="prefill", sequences=1, tokens_per_sequence=8_000, sources={"*": "assumed: test"})
+    terms = Terms(REFERENCE.model_copy(update={"architecture": DEEPSEEK, "workload": workload}))
+    # the four projections of 60_555_264_000, 18_874_368_000, 33_554_432_000 and 58_720_256_000 FLOP, / 240_000
+    # core: (16*192 + 16*128) * 8_000^2 / CP 4 = 81_920_000_000 FLOP; / 240_000 = 341_334 ns; five launches. No bytes bind: the
+    # most, 2 * (512 * 4096 + 8_000 * 4_608) = 77_922_304 to expand the latents, / 1_440 = 54_113 ns
+    expected = 5 * 5_000 + 252_314 + 78_644 + 139_811 + 244_668 + 341_334  # = 1_081_771
+    assert terms.compute(0, terms.shape(MLA_CP4), None)["attention"] == expected
+
+
+def test_mla_in_decode_expands_the_new_tokens_of_its_own_rank_only() -> None:
+    workload = Decode(kind="decode", sequences=4, context_tokens=8_000, sources={"*": "assumed: test"})
+    terms = Terms(REFERENCE.model_copy(update={"architecture": DEEPSEEK, "workload": workload}))
+    # 4 sequences over CP 4: 1 token per rank, all bound by memory: the bytes of the four projections of 1 token are
+    # 2 * (7168*2_112 + 9_280) = 30_296_192, 2 * (1536*3_072 + 4_608) = 9_446_400, 2 * (512*4_096 + 4_608) = 4_203_520 and
+    # 2 * (2_048*7168 + 9_216) = 29_378_560; / 1_440 = 21_040, 6_560, 2_920 and 20_402 ns
+    # core: 4 sequences * 2_000 cached tokens of 576 and 4 * (16*192 + 16*128), 2 bytes each: 9_256_960; / 1_440 = 6_429 ns
+    # (FLOP: 2 * 4 * 16 * (512 + 512 + 64) * 2_000 = 278_528_000; / 240_000 = 1_161 ns)
+    expected = 5 * 5_000 + 21_040 + 6_560 + 2_920 + 20_402 + 6_429  # = 82_351
+    assert terms.compute(0, terms.shape(MLA_CP4), None)["attention"] == expected
+
+
+def test_routed_experts_are_two_grouped_gemms() -> None:
+    # 100 inputs, 2.5 experts read. DeepSeek-V3: gate and up 7168 x 2*2048, down 2048 x 7168
+    assert routed_experts(DEEPSEEK, DEEPSEEK_EXPERTS, 100, WHOLE * 5 // 2, 1) == (
+        Work("expert_gemm", 2 * 100 * 7168 * 4_096, 5 * 7168 * 4_096 + 2 * 100 * (7168 + 4_096)),
+        Work("expert_gemm", 2 * 100 * 2_048 * 7168, 5 * 2_048 * 7168 + 2 * 100 * (2_048 + 7168)),
+    )
+    # without a gate, and in two parts of 1024: 7168 x 1024 and 1024 x 7168
+    plain = DEEPSEEK_EXPERTS.model_copy(update={"matrices": 2})
+    one = Work("expert_gemm", 2 * 100 * 7168 * 1_024, 5 * 7168 * 1_024 + 2 * 100 * (7168 + 1_024))
+    assert routed_experts(DEEPSEEK, plain, 100, WHOLE * 5 // 2, 2) == (one, one)
+
+
+def test_each_expert_gemm_has_its_own_roofline() -> None:
+    # 512 inputs to 1 expert of 4096 x 3 * 16_384, whose gate and up together are twice as wide as the down
+    wide = MoeFfn(kind="moe", experts=64, top_k=2, intermediate_size=16_384, matrices=3)
+    arch, chip = REFERENCE.architecture, POOL.accelerator
+    both, down = routed_experts(arch, wide, 512, WHOLE, 1)
+    # 2 * 512 * 4096 * 32_768 FLOP = 137_438_953_472; / 240_000 = 572_662.3, up. Bytes: 306_184_192; / 1_440 = 212_628
+    assert operator_ns(chip, arch, both) == 5_000 + 572_663
+    # 2 * 512 * 16_384 * 4096 FLOP = 68_719_476_736; / 240_000 = 286_331.2, up. Bytes: 155_189_248; / 1_440 = 107_771
+    assert operator_ns(chip, arch, down) == 5_000 + 286_332
+    # 1 input: both read their weights: 268_435_456 + 2 * 36_864 = 268_509_184 bytes; / 1_440 = 186_464.7, up;
+    # 134_217_728 + 2 * 20_480 = 134_258_688; / 1_440 = 93_235.2, up
+    both, down = routed_experts(arch, wide, 1, WHOLE, 1)
+    assert (operator_ns(chip, arch, both), operator_ns(chip, arch, down)) == (5_000 + 186_465, 5_000 + 93_236)
+
+
+def test_the_two_norms_of_a_layer_each_read_and_write_its_tokens() -> None:
+    assert norms(LLAMA, 1_000) == (Work("gemm", 0, 2 * 1_000 * 8192 * 2),) * 2
 
 
 def test_a_fused_qkv_projection_of_grouped_query_attention() -> None:
@@ -483,8 +698,19 @@ def test_all_to_all_inside_a_domain_moves_what_is_not_its_own() -> None:
 
 def test_all_to_all_over_2_domains_of_4_sends_each_token_once_to_the_other_domain() -> None:
     # across: 1_000 tokens * 1/2 copy * 8_192 bytes = 4_096_000; / 50 = 81_920 ns, + 5_000
-    # inside: 7/8 of 2_000 inputs * 8_192 bytes = 14_336_000; / 400 = 35_840 ns, + 2 * 3_000
-    assert all_to_all(POOL, 1_000, 2_000, 8_192, WHOLE // 2, TWO_DOMAINS) == Comm(86_920 + 41_840, 14_336_000, 4_096_000)
+    # inside, 4 ranks: 3/4 of 2_000 inputs * 8_192 bytes = 12_288_000; / 400 = 30_720 ns, + 2 * 3_000
+    assert all_to_all(POOL, 1_000, 2_000, 8_192, WHOLE // 2, TWO_DOMAINS) == Comm(86_920 + 36_720, 12_288_000, 4_096_000)
+
+
+def test_all_to_all_over_uneven_domains_pays_for_the_fullest() -> None:
+    # 6 + 2 ranks: 5/6 of 2_000 inputs * 8_192 bytes = 13_653_333.3, up; / 400 = 34_133.3, up, + ceil(log2 6) * 3_000
+    found = all_to_all(POOL, 1_000, 2_000, 8_192, WHOLE // 2, (0,) * 6 + (1,) * 2)
+    assert found == Comm(86_920 + 34_134 + 9_000, 13_653_334, 4_096_000)
+
+
+def test_all_to_all_between_domains_only_forwards_nothing() -> None:
+    # 1 rank in each of 4 domains: 1_000 tokens * 3/2 copies * 8_192 bytes = 12_288_000; / 50 = 245_760 ns, + 2 * 5_000
+    assert all_to_all(POOL, 1_000, 2_000, 8_192, WHOLE * 3 // 2, (0, 1, 2, 3)) == Comm(255_760, 0, 12_288_000)
 
 
 def test_a_group_of_one_communicates_nothing() -> None:
@@ -546,9 +772,17 @@ def test_overlap_hides_at_most_its_share_of_communication_and_at_most_the_comput
         ("60 %", "ppm", 600_000),
         ("2.5 %", "ppm", 25_000),
         ("3 us", "ns", 3_000),
-        ("3 µs", "ns", 3_000),
+        ("3 \u00b5s", "ns", 3_000),  # micro sign
+        ("3 \u03bcs", "ns", 3_000),  # Greek letter
         ("1.5 ms", "ns", 1_500_000),
         ("2.49 $/h", "micro-USD/h", 2_490_000),
+        ("1_234_567 B", "bytes", 1_234_567),
+        ("1_000.5 kB", "bytes", 1_000_500),
+        ("8 bit/s", "bytes/s", 1),
+        ("9_007_199_254_740_993 B", "bytes", 9_007_199_254_740_993),  # 2^53 + 1, which no float holds
+        ("0.999999999999999 PB", "bytes", 999_999_999_999_999),
+        ("123456789012345678901234567890 B", "bytes", 123_456_789_012_345_678_901_234_567_890),  # 30 digits, all kept
+        ("1.0000000000000000000000000000 B", "bytes", 1),
         (64_000_000_000, "bytes", 64_000_000_000),
     ],
 )
@@ -573,6 +807,14 @@ def test_a_quantity_with_its_unit_becomes_base_units(text: str | int, dimension:
         ("1.5 ns", "ns", "is not a whole number of ns"),
         ("1 bit/s", "bytes/s", "is not a whole number of bytes/s"),
         ("0.00001 %", "ppm", "is not a whole number of ppm"),
+        ("1.9999999999999999999999999999 B", "bytes", "is not a whole number of bytes"),  # 28 digits of precision make it 2
+        ("1.0000000000000000000000000001 B", "bytes", "is not a whole number of bytes"),
+        ("1__0 B", "bytes", "is not a quantity"),
+        ("10_ B", "bytes", "is not a quantity"),
+        ("_10 B", "bytes", "is not a quantity"),
+        ("1_.5 kB", "bytes", "is not a quantity"),
+        ("1.5_0 kB", "bytes", "is not a quantity"),
+        ("3 \u03bcB", "bytes", "is not a quantity"),
         (0.6, "ppm", "write an integer of ppm or a string"),
     ],
 )

@@ -2,11 +2,11 @@
 
 from ortools.sat.python.cp_model import CpModel
 
-from optimizer.encoding.constraints import CONSTRAINTS, Constraint
+from optimizer.encoding.constraints import CONSTRAINTS
 from optimizer.encoding.guard import guard
 from optimizer.encoding.objective import minimise_cost
 from optimizer.encoding.tables import Tables
-from optimizer.encoding.variables import Variables, create
+from optimizer.encoding.variables import Constraint, Variables, create
 
 
 def build(tables: Tables, constraints: tuple[Constraint, ...] = CONSTRAINTS) -> tuple[CpModel, Variables]:

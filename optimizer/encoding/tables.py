@@ -134,7 +134,9 @@ def _world(i: Instance) -> Iterator[Strategy]:
             for m, order in product(range(1, i.workload.sequences + 1), i.space.orders):
                 found += 1
                 if found > MOST_STRATEGIES:
-                    raise TooLarge(f"more than {MOST_STRATEGIES} strategies; the joint model is for small spaces, use the enumeration route")
+                    raise TooLarge(
+                        f"more than {MOST_STRATEGIES} strategies; the joint model is for small spaces, use the enumeration route"
+                    )
                 tp, cp, dp, etp, ep, edp = sides
                 yield Strategy(tp, cp, dp, pp, etp, ep, edp, replicas, m, order)
 
@@ -178,5 +180,3 @@ def _dearest(bounds: Bounds, s: Strategy, value: Value) -> int:
     layers = sum(run.length * max(c[0] for c in run.choices) for run in case.layers)
     transfer = bounds.terms.transfer(s, bounds.terms.shape(s)).ns
     return value.of((s.microbatches + s.pp - 1) * (layers + case.first.cost.ns + case.last.cost.ns) + (s.pp - 1) * transfer)
-
-

@@ -1,5 +1,6 @@
 """The unknowns of the joint model, and the only reader of their values."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import product
 
@@ -28,6 +29,10 @@ class Variables:
     uses: dict[tuple[int, Key, int, int], IntVar]
     slowest: IntVar
     cost: IntVar
+
+
+Constraint = Callable[[CpModel, Tables, Variables], None]
+"""Adds the rows of one equation to the model."""
 
 
 def create(model: CpModel, t: Tables) -> Variables:
