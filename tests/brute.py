@@ -4,14 +4,17 @@ Knows the problem only through `violations` and `evaluate`, each called afresh f
 bound, no memo and no symmetry is shared with the code that it judges.
 """
 
+from collections import Counter
 from collections.abc import Iterator
 from itertools import combinations, islice, pairwise, product
 from typing import NamedTuple
 
 from models.evaluate import evaluate
 from models.instance import Instance
-from models.rules import strategy_violations, violations
+from models.rules import Violation, strategy_violations, violations
 from models.strategy import Plan, RankContents, Strategy
+
+OBSTACLES = ("memory", "link", "limit")
 
 
 class Answer(NamedTuple):
@@ -19,10 +22,10 @@ class Answer(NamedTuple):
 
     strategies: int
     """how many keep the rules on strategies, R1-R12"""
-    plans: int
-    """how many plans those have, whether they run or not"""
     feasible: int
     """strategies with at least one plan that keeps every rule"""
+    refuted: Counter[str]
+    """the others: "memory" where no plan fits, "link" where none of those that fit keeps the caps, "limit" else"""
     value: int | None
     """the least objective; None when nothing runs"""
     optimal: tuple[Strategy, ...]
@@ -87,6 +90,12 @@ def dearer_plans(instance: Instance, strategy: Strategy, value: int) -> Iterator
     return ((plan, cost) for plan, cost in priced if cost > value and not violations(instance, plan))
 
 
+def obstacle(broken: list[Violation]) -> str:
+    """The first of memory, link caps and limits that a plan does not pass."""
+    rules = {v.rule for v in broken}
+    return "memory" if "memory" in rules else "link" if "link" in rules else "limit"
+
+
 def solvable(instance: Instance, least_strategies: int, most_plans: int) -> bool:
     """Whether there is enough to decide, and not too much to look at."""
     found = list(strategies(instance))
@@ -97,14 +106,21 @@ def solvable(instance: Instance, least_strategies: int, most_plans: int) -> bool
 def solve(instance: Instance) -> Answer:
     """Look at every plan of every strategy."""
     values: dict[Strategy, int] = {}
-    seen = tried = 0
+    refuted: Counter[str] = Counter()
+    seen = 0
     for s in strategies(instance):
         seen += 1
+        obstacles = []
         for plan in plans(instance, s):
-            tried += 1
             value = evaluate(instance, plan).value
-            if value < values.get(s, value + 1) and not violations(instance, plan):
-                values[s] = value
+            if value < values.get(s, value + 1):
+                broken = violations(instance, plan)
+                if broken:
+                    obstacles.append(obstacle(broken))
+                else:
+                    values[s] = value
+        if s not in values:
+            refuted[max(obstacles, key=OBSTACLES.index)] += 1
     best = min(values.values(), default=None)
     optimal = tuple(sorted(s for s, value in values.items() if value == best))
-    return Answer(seen, tried, len(values), best, optimal, values)
+    return Answer(seen, len(values), refuted, best, optimal, values)

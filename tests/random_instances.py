@@ -3,42 +3,52 @@
 import json
 from math import factorial
 from random import Random
-from typing import Any
+from typing import Any, NamedTuple
 
-from brute import solvable
+from brute import plans, solvable, strategies
 
 from models.evaluate import evaluate
 from models.instance import Instance
-from models.strategy import DEGREES, ORDERS, Plan, Strategy
+from models.strategy import DEGREES, ORDERS
 
-ALONE = Strategy(1, 1, 1, 1, 1, 1, 1, 1, 1)
-SIZES = ((0, 60), (3, 300), (6, 300), (12, 300), (12, 1200))  # strategies at least, plans at most
-KINDS = (("dense", "dense"), ("moe", "moe"), ("moe", "moe"), ("moe", "moe"), ("dense", "moe"), ("dense", "moe"), ("moe", "dense"))
-SPACES = ("classic", "folded", "folded", "folded")
 MOST_GPUS = 8
+KINDS = (("dense", "dense"), ("moe", "moe"), ("moe", "moe"), ("dense", "moe"), ("moe", "dense"))
+SIZES = ((0, 60), (3, 300), (6, 300), (12, 300), (12, 1200))  # strategies at least, plans at most
+
+
+class Theme(NamedTuple):
+    """What is decided before anything is drawn again, so that large instances are not the rarer ones."""
+
+    kinds: tuple[str, str]
+    """of the first and the last layers"""
+    space: str
+    placement: bool
+    """few strategies, but experts that can be placed well or badly"""
 
 
 def random_instance(seed: int) -> Instance:
     """The same instance for the same seed; small enough to look at every plan."""
     rng = Random(seed)
     least, most = rng.choice(SIZES)
-    kinds, space = rng.choice(KINDS), rng.choice(SPACES)
-    if space == "classic":  # the space itself is small
+    theme = Theme(rng.choice(KINDS), rng.choice(["classic", "folded", "folded", "folded"]), False)
+    if rng.random() < 0.4:
+        theme, least, most = Theme(rng.choice(KINDS[1:]), "folded", True), 1, rng.choice([300, 300, 1200])
+    elif theme.space == "classic":  # a small space
         least //= 4
-    instance = _read(_draw(rng, seed, kinds, space))
-    while _placements(instance) > most or not solvable(instance, least, most):
-        instance = _read(_draw(rng, seed, kinds, space))
-    return _tighten(rng, instance)
+    while True:
+        instance = _read(_draw(rng, seed, theme))
+        if _placements(instance) <= most and solvable(instance, least, most):
+            return _tighten(rng, instance)
 
 
 def _read(content: dict[str, Any]) -> Instance:
     return Instance.model_validate_json(json.dumps(content))
 
 
-def _draw(rng: Random, seed: int, kinds: tuple[str, str], space: str) -> dict[str, Any]:
+def _draw(rng: Random, seed: int, theme: Theme) -> dict[str, Any]:
     """An instance in which everything fits."""
     objective = rng.choice(["latency", "latency", "throughput", "throughput_per_gpu", "cost", "gpus"])
-    layers = _layers(rng, kinds)
+    layers = _layers(rng, theme)
     return {
         "format": "shardproof-instance/1",
         "name": f"random {seed}",
@@ -52,8 +62,8 @@ def _draw(rng: Random, seed: int, kinds: tuple[str, str], space: str) -> dict[st
             "overlap_ppm": rng.choice([0, 0, 0, 250_000, 333_333, 1_000_000]),
             "sources": {"*": "assumed: random"},
         },
-        "expert_load": _expert_load(rng, layers),
-        "space": _space(rng, space),
+        "expert_load": _expert_load(rng, layers, theme),
+        "space": _space(rng, theme),
         "objective": {"name": objective},
     }
 
@@ -116,15 +126,15 @@ def _architecture(rng: Random, layers: list[dict[str, Any]]) -> dict[str, Any]:
     }
 
 
-def _layers(rng: Random, kinds: tuple[str, str]) -> list[dict[str, Any]]:
-    """One or two groups of one to four layers in all: dense, MoE, or both in either order."""
-    both = kinds[0] != kinds[1]
+def _layers(rng: Random, theme: Theme) -> list[dict[str, Any]]:
+    """One or two groups of one to four layers in all."""
+    both = theme.kinds[0] != theme.kinds[1]
     total = rng.choice([2, 2, 3, 3, 4] if both else [1, 2, 2, 3, 3, 4])
     first = rng.randint(1, total - both)
     counts = [n for n in (first, total - first) if n]
-    attention, experts = _attention(rng), rng.choice([2, 3, 4, 4, 6])
+    attention, experts = _attention(rng), rng.choice([4, 4, 6] if theme.placement else [2, 3, 4, 4, 6])
     groups = []
-    for count, kind in zip(counts, kinds, strict=False):
+    for count, kind in zip(counts, theme.kinds, strict=False):
         ffn = _moe(rng, experts) if kind == "moe" else {"kind": "dense", "intermediate_size": _width(rng), "matrices": rng.choice([2, 3])}
         groups.append({"count": count, "attention": attention if rng.random() < 0.7 else _attention(rng), "ffn": ffn})
     return groups
@@ -181,26 +191,32 @@ def _workload(rng: Random) -> dict[str, Any]:
     }
 
 
-def _expert_load(rng: Random, layers: list[dict[str, Any]]) -> dict[str, Any] | None:
+def _expert_load(rng: Random, layers: list[dict[str, Any]], theme: Theme) -> dict[str, Any] | None:
     """None, one row for all MoE layers, or one row each; zeros are likely."""
     moe = [group for group in layers if group["ffn"]["kind"] == "moe"]
-    rows = rng.choice([0, 1, sum(group["count"] for group in moe)])
+    every = sum(group["count"] for group in moe)
+    rows = rng.choice([1, every, every] if theme.placement else [0, 1, every])
     if not moe or not rows:
         return None
-    counts = [[rng.choice([0, 1, 1, 2, 3, 7]) for _ in range(moe[0]["ffn"]["experts"])] for _ in range(rows)]
+    popular = rng.choice([[0, 1, 1, 2, 3, 7], [1, 3], [2, 3, 5, 8, 13, 21]])
+    counts = [[rng.choice(popular) for _ in range(moe[0]["ffn"]["experts"])] for _ in range(rows)]
     for row in counts:
         row[rng.randrange(len(row))] += 1  # a row without any token is refused
     return {"counts": counts, "source": "random"}
 
 
-def _space(rng: Random, name: str) -> dict[str, Any]:
-    found: dict[str, Any] = {"name": name}
-    if name == "folded" and rng.random() < 0.3:
+def _space(rng: Random, theme: Theme) -> dict[str, Any]:
+    found: dict[str, Any] = {"name": theme.space, "tp_in_domain": rng.random() < 0.2}
+    if theme.space == "folded" and rng.random() < 0.5:
         found["orders"] = rng.sample(ORDERS, rng.choice([1, 2, 2]))
+    if theme.placement:
+        return (
+            found | {"ep": [2, 3, 4, 6], "microbatches": [1, 2], "replicas": [1]} | ({"tp": [1], "cp": [1]} if rng.random() < 0.7 else {})
+        )
     if rng.random() < 0.3:
         for degree in rng.sample(DEGREES, rng.choice([1, 2, 3])):
             found[degree] = rng.sample(range(1, MOST_GPUS + 1), rng.randint(2, 6))
-    return found | {"tp_in_domain": rng.random() < 0.2}
+    return found
 
 
 def _placements(instance: Instance) -> int:
@@ -211,23 +227,22 @@ def _placements(instance: Instance) -> int:
 
 
 def _tighten(rng: Random, instance: Instance) -> Instance:
-    """Memory, link caps and limits, set from what one GPU alone would need, so that they matter."""
-    layers, moe_layers = instance.architecture.layer_count, instance.architecture.moe_layers
-    all_experts = tuple(range(instance.architecture.experts))
-    alone = Plan(ALONE, (layers,), ((all_experts,),) * moe_layers)
-    priced = evaluate(instance, alone)
+    """Memory, link caps and limits that some plan meets exactly, or misses by one."""
+    found = list(strategies(instance))
+    if not found:
+        return instance
+    priced = [evaluate(instance, rng.choice(list(plans(instance, rng.choice(found))))) for _ in range(4)]
     content = json.loads(instance.model_dump_json())
     pool, limits = content["cluster"]["pools"][0], content["objective"]["limits"]
-    memory = rng.choice([None, None, None, (15, 60), (40, 100), (90, 130), (2, 20)])
-    if memory is not None:
-        pool["accelerator"]["memory_bytes"] = 1 + priced.peak_memory_bytes * rng.randint(*memory) // 100
-    volume = 2 * instance.workload.tokens * instance.architecture.hidden_size * layers
-    for link in ("scale_up", "scale_out"):
-        if rng.random() < 0.2:
-            pool[link]["cap_bytes_per_pass"] = volume * rng.choice([0, 20, 50, 100, 150, 250]) // 100
-    longest = priced.step_ns * rng.randint(40, 130) // 100
-    if rng.random() < 0.15:
+    if rng.random() < 0.5:
+        pool["accelerator"]["memory_bytes"] = max(1, priced[0].peak_memory_bytes - rng.choice([0, 1]))
+    for tier, example in (("scale_up", priced[1]), ("scale_out", priced[2])):
+        if rng.random() < 0.25:
+            most = max(getattr(stage, f"{tier}_bytes") for stage in example.stages)
+            pool[tier]["cap_bytes_per_pass"] = max(0, most - rng.choice([0, 1]))
+    longest = priced[3].step_ns - rng.choice([0, 1])
+    if rng.random() < 0.2:
         limits["ttft_ns" if instance.workload.kind == "prefill" else "tpot_ns"] = longest
     if rng.random() < 0.1:
-        limits["min_tokens_per_s"] = max(1, instance.workload.tokens * 10**9 // max(1, longest))
+        limits["min_tokens_per_s"] = instance.workload.tokens * 10**9 // longest
     return _read(content)

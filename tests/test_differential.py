@@ -63,9 +63,11 @@ def test_search_lists_every_near_optimal_strategy_with_its_least_value(seed: int
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_search_counts_strategies_and_those_with_a_plan_that_runs(seed: int) -> None:
+def test_search_counts_strategies_and_why_they_cannot_run(seed: int) -> None:
     _, answer, claim = case(seed)
     assert (claim.strategies, claim.feasible) == (answer.strategies, answer.feasible)
+    refuted = [claim.refuted.get(rule, 0) for rule in ("memory", "link")]
+    assert [*refuted, sum(claim.refuted.values())] == [*(answer.refuted[rule] for rule in ("memory", "link")), answer.refuted.total()]
 
 
 @pytest.mark.parametrize("seed", SEEDS)

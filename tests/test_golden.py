@@ -352,7 +352,7 @@ def test_a_stage_sends_its_share_of_the_tokens_unless_a_layer_is_dense(instance:
     assert terms.transfer(strategy, terms.shape(strategy)) == expected
 
 
-def test_a_pipeline_with_a_dense_layer_fills_four_times_as_slowly() -> None:
+def test_every_stage_of_a_pipeline_with_a_dense_layer_sends_whole_activations() -> None:
     layer = (tuple(range(32)), tuple(range(32, 64)))
     found = evaluate(WITH_DENSE, Plan(PIPELINED, (1,) * 16, (layer,) * 15))
     assert found.breakdown["pp_comm"] == 15 * 1_643_400
@@ -379,7 +379,7 @@ def test_norms_run_on_all_tokens_of_a_dense_layer_and_on_the_share_of_a_gpu_in_a
         (16, Strategy(tp=8, cp=1, dp=16, pp=1, etp=2, ep=64, edp=1, replicas=1, microbatches=1), 16),
         # 3 tokens per data-parallel rank: 3/8 per GPU, 4 GPUs in an EP group: 1.5, up
         (48, Strategy(tp=8, cp=1, dp=16, pp=1, etp=1, ep=4, edp=32, replicas=1, microbatches=1), 2),
-        # 5 tokens over TP 2 * CP 4: 5/8 per GPU, 8 GPUs: the same 5 (CP alone would round to 2 of them each, 8 in all)
+        # 5 tokens over TP 2 * CP 4: 5/8 per GPU, 8 GPUs: the same 5, not 8 as when CP, then TP round up
         (80, Strategy(tp=2, cp=4, dp=16, pp=1, etp=1, ep=8, edp=16, replicas=1, microbatches=1), 5),
         # 2 replicas * DP 4 * 3 micro-batches: 96 / 24 = 4 tokens; over TP 2, 2 per GPU, 4 * 2 GPUs in an EP group
         (96, Strategy(tp=2, cp=1, dp=4, pp=1, etp=2, ep=4, edp=1, replicas=2, microbatches=3), 16),
@@ -519,6 +519,8 @@ def test_deepseek_v3_has_671_billion_parameters() -> None:
     # and the router 7168 * 256 = 1_835_008: 11_320_164_352; table and head 2 * 129_280 * 7168, last norm 7168
     elements = 61 * 187_121_664 + 3 * 396_361_728 + 58 * 11_320_164_352 + 2 * 926_679_040 + 7168
     assert elements == 671_026_404_352
+    # the published 671_026_419_200 counts a bias per routed expert too: 58 * 256 = 14_848
+    assert elements + 58 * 256 == 671_026_419_200
     found = 3 * layer_weight_bytes(DEEPSEEK, DEEPSEEK.layers[0], 1, 1, 0) + 58 * layer_weight_bytes(DEEPSEEK, moe, 1, 1, 256)
     assert found + embedding_bytes(DEEPSEEK, 1) + head_bytes(DEEPSEEK, 1) == 2 * elements
 
