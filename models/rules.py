@@ -15,6 +15,28 @@ from models.strategy import DEGREES, Plan, Strategy
 from models.terms import Terms
 from models.units import ceil_div
 
+RULES = (
+    "space",
+    "world",
+    "heads_divide",
+    "kv_heads",
+    "ffn_divides",
+    "experts_divide",
+    "expert_width_divides",
+    "dense_model",
+    "layers_cover",
+    "batch_divides",
+    "context_covers",
+    "tp_in_domain",
+    "slots",
+    "memory",
+    "link",
+    "ttft",
+    "tpot",
+    "rate",
+)
+"""Every rule by name, in the order of R1-R19."""
+
 
 class Violation(NamedTuple):
     """A broken rule: what is needed, what there is, and the sentence that says so."""

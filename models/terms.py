@@ -7,7 +7,7 @@ once. `models.evaluate` adds them up for one plan, `models.bounds` for all plans
 from collections.abc import Callable, Hashable
 from typing import NamedTuple, TypeVar, cast
 
-from models.architecture import BITS, LayerGroup, MoeFfn
+from models.architecture import BITS, Architecture, LayerGroup, MoeFfn
 from models.collectives import NOTHING, Comm, all_gather, all_reduce, all_to_all, reduce_scatter, send, worst
 from models.instance import Instance
 from models.layout import Pattern, group_patterns, stage_neighbours_cross
@@ -71,6 +71,11 @@ class Groups(NamedTuple):
     cp: tuple[Pattern, ...]
     etp: tuple[Pattern, ...]
     ep: tuple[Pattern, ...]
+
+
+def sends_shares(arch: Architecture) -> bool:
+    """Whether every stage boundary is sequence-parallel: a model of MoE layers only."""
+    return all(isinstance(group.ffn, MoeFfn) for group in arch.layers)
 
 
 class Price(NamedTuple):
@@ -170,15 +175,20 @@ class Terms:
         return found
 
     def _comm(self, group: LayerGroup, shape: Shape, groups: Groups, profile: Profile | None) -> tuple[tuple[str, Comm], ...]:
-        found = [("tp_comm", self._tensor_comm(group, shape, groups)), ("cp_comm", self._context_comm(group, shape, groups))]
+        parts = self.collectives(group, shape, groups, profile)
+        return tuple((term, sum(comms.values(), NOTHING)) for term, comms in parts.items())
+
+    def collectives(self, group: LayerGroup, shape: Shape, groups: Groups, profile: Profile | None) -> dict[str, dict[str, Comm]]:
+        """Every collective of one layer by term and name; a term is the sum of its collectives."""
+        found = {"tp_comm": self._tensor_comm(group, shape, groups), "cp_comm": self._context_comm(group, shape, groups)}
         if profile is not None:
-            found += [("ep_comm", self._expert_comm(shape, groups, profile)), ("etp_comm", self._expert_tensor_comm(groups, profile))]
-        return tuple(found)
+            found |= {"ep_comm": self._expert_comm(shape, groups, profile), "etp_comm": self._expert_tensor_comm(groups, profile)}
+        return found
 
     def _hidden_bytes(self, tokens: int, dtype: str) -> int:
         return dtype_bytes(tokens * self.arch.hidden_size, BITS[dtype])
 
-    def _tensor_comm(self, group: LayerGroup, shape: Shape, groups: Groups) -> Comm:
+    def _tensor_comm(self, group: LayerGroup, shape: Shape, groups: Groups) -> dict[str, Comm]:
         """Tensor-parallel collectives of one layer.
 
         Dense: an all-reduce after attention and one after the FFN (Megatron-LM, arXiv 1909.08053,
@@ -187,40 +197,44 @@ class Terms:
         """
         size = self._hidden_bytes(shape.tokens, self.arch.activation_dtype)
         if not isinstance(group.ffn, MoeFfn):
-            return worst([all_reduce(self.pool, size, p) for p in groups.tp]).times(2)
-        pair = worst([reduce_scatter(self.pool, size, p) + all_gather(self.pool, size, p) for p in groups.tp])
-        return pair.times(2 if group.ffn.shared_width else 1)
+            whole = worst([all_reduce(self.pool, size, p) for p in groups.tp])
+            return {"tensor_all_reduce": whole, "ffn_all_reduce": whole}
+        scatter = worst([reduce_scatter(self.pool, size, p) for p in groups.tp])
+        gather = worst([all_gather(self.pool, size, p) for p in groups.tp])
+        shared = {"shared_all_gather": gather, "shared_reduce_scatter": scatter} if group.ffn.shared_width else {}
+        return {"tensor_reduce_scatter": scatter, "tensor_all_gather": gather} | shared
 
-    def _context_comm(self, group: LayerGroup, shape: Shape, groups: Groups) -> Comm:
+    def _context_comm(self, group: LayerGroup, shape: Shape, groups: Groups) -> dict[str, Comm]:
         """Context parallelism. Prefill gathers keys and values; decode gathers queries and scatters outputs.
 
         Prefill: arXiv 2411.01783 (pass-KV). Decode: partial attention per context shard, combined
         by log-sum-exp.
         """
         if shape.cp == 1:
-            return NOTHING
+            return {}
         bits = BITS[self.arch.activation_dtype]
         if self.instance.workload.kind == "prefill":
             context = self.instance.workload.context_tokens
             size = dtype_bytes(shape.sequences * context * cache_elements_per_token(group.attention, shape.tp), bits)
-            return worst([all_gather(self.pool, size, p) for p in groups.cp])
+            return {"context_all_gather": worst([all_gather(self.pool, size, p) for p in groups.cp])}
         queries, outputs = (dtype_bytes(shape.sequences * w, bits) for w in query_widths(group.attention, shape.tp))
-        return worst([all_gather(self.pool, queries, p) + reduce_scatter(self.pool, outputs, p) for p in groups.cp])
+        gather = worst([all_gather(self.pool, queries, p) for p in groups.cp])
+        return {"context_all_gather": gather, "context_reduce_scatter": worst([reduce_scatter(self.pool, outputs, p) for p in groups.cp])}
 
-    def _expert_comm(self, shape: Shape, groups: Groups, profile: Profile) -> Comm:
+    def _expert_comm(self, shape: Shape, groups: Groups, profile: Profile) -> dict[str, Comm]:
         """Dispatch and combine inside the EP group."""
-        received = ceil_div(profile.tokens, shape.etp)
-        sizes = (self._hidden_bytes(1, dtype) for dtype in (self.arch.dispatch_dtype, self.arch.combine_dtype))
-        return sum(
-            (worst([all_to_all(self.pool, shape.dispatched, received, b, profile.copies, p) for p in groups.ep]) for b in sizes),
-            NOTHING,
-        )
+        received, dispatch, combine = ceil_div(profile.tokens, shape.etp), self.arch.dispatch_dtype, self.arch.combine_dtype
+        return {
+            name: worst([all_to_all(self.pool, shape.dispatched, received, size, profile.copies, p) for p in groups.ep])
+            for name, size in (("dispatch", self._hidden_bytes(1, dispatch)), ("combine", self._hidden_bytes(1, combine)))
+        }
 
-    def _expert_tensor_comm(self, groups: Groups, profile: Profile) -> Comm:
+    def _expert_tensor_comm(self, groups: Groups, profile: Profile) -> dict[str, Comm]:
         """ETP > 1: inputs of the rank's experts are all-gathered, outputs reduce-scattered (arXiv 2504.14960)."""
         inputs = self._hidden_bytes(profile.tokens, self.arch.dispatch_dtype)
         outputs = self._hidden_bytes(profile.tokens, self.arch.combine_dtype)
-        return worst([all_gather(self.pool, inputs, p) + reduce_scatter(self.pool, outputs, p) for p in groups.etp])
+        gather = worst([all_gather(self.pool, inputs, p) for p in groups.etp])
+        return {"expert_all_gather": gather, "expert_reduce_scatter": worst([reduce_scatter(self.pool, outputs, p) for p in groups.etp])}
 
     def first(self, shape: Shape, groups: Groups) -> Price:
         """Embedding look-up on the first stage; a vocabulary-parallel table needs an all-reduce."""
@@ -242,8 +256,7 @@ class Terms:
         """
         if s.pp == 1:
             return NOTHING
-        sharded = all(isinstance(g.ffn, MoeFfn) for g in self.arch.layers)
-        size = self._hidden_bytes(shape.dispatched if sharded else shape.tokens, self.arch.activation_dtype)
+        size = self._hidden_bytes(shape.dispatched if sends_shares(self.arch) else shape.tokens, self.arch.activation_dtype)
         domain = self.pool.scale_up_domain_gpus
         crosses = self._once(("crosses", s.stage_gpus, s.pp, s.replicas), lambda: stage_neighbours_cross(s, domain))
         return send(self.pool, size, crosses)

@@ -13,11 +13,11 @@ from export_cases import CASES, FACTS, FOLDED, REFERENCE, ROOT, Case, case, cont
 import models.rules
 from models.evaluate import evaluate
 from models.objective import UNITS
+from models.rules import RULES
 from optimizer.export.dag import deployment_dag
 from optimizer.export.figures import compare_plans
 from optimizer.export.files import FILES, deployment_files
 from optimizer.export.report import SECTION_RULES
-from optimizer.export.verification import RULES
 
 SUMMARY = "deployment_verification_summary.md"
 

@@ -15,22 +15,22 @@ Kind = dict[str, Any]
 def communication_pattern(instance: Instance, plan: Plan) -> list[Kind]:
     """Per kind of layer, in order of the pass: its collectives, and the cost of each communication term.
 
-    ns and bytes through one GPU's port are per layer and micro-batch, before overlap. `models.terms`
-    prices the collectives of one term together, so each collective names its `term`.
+    ns and bytes through one GPU's port are per layer and micro-batch, before overlap; those of a
+    `term` are the sums over its collectives.
     """
     terms, s = Terms(instance), plan.strategy
     shape, lie = terms.shape(s), terms.groups(s)
     ends = Program(instance, shape), Program(instance, shape)
     ends[0].embed()
     ends[1].score((ends[1].hidden("hidden", shape.tokens),))
-    found = [_describe("embedding", [], tuple(ends[0].steps), terms.first(shape, lie), s)]
+    found = [_describe("embedding", [], tuple(ends[0].steps), terms.first(shape, lie), s, {})]
     found += _layer_kinds(instance, plan, terms)
-    found.append(_describe("head", [], tuple(ends[1].steps), terms.last(shape, lie), s))
+    found.append(_describe("head", [], tuple(ends[1].steps), terms.last(shape, lie), s, {}))
     if s.pp > 1:
         between = Program(instance, shape)
         between.send((between.hidden("layer_out", shape.dispatched),))
         price = Price((), (("pp_comm", terms.transfer(s, shape)),), 0)
-        found.append(_describe("stage boundary", [], tuple(between.steps), price, s))
+        found.append(_describe("stage boundary", [], tuple(between.steps), price, s, {}))
     return found
 
 
@@ -45,19 +45,23 @@ def _layer_kinds(instance: Instance, plan: Plan, terms: Terms) -> list[Kind]:
         key = (g, profile and profile.tokens, price.comm)
         if key not in kinds:
             name = "dense layer" if profile is None else "MoE layer"
-            kinds[key] = _describe(name, [], layer_steps(instance, terms.arch.layers[g], shape, profile), price, s)
+            group = terms.arch.layers[g]
+            costs = {n: c for parts in terms.collectives(group, shape, lie, profile).values() for n, c in parts.items()}
+            kinds[key] = _describe(name, [], layer_steps(instance, group, shape, profile), price, s, costs)
         kinds[key]["layers"].append(layer)
     return list(kinds.values())
 
 
-def _describe(name: str, layers: list[int], steps: tuple[Step, ...], price: Price, strategy: Strategy) -> Kind:
-    """One kind of layer, or an end of the model."""
+def _describe(name: str, layers: list[int], steps: tuple[Step, ...], price: Price, strategy: Strategy, costs: dict[str, Comm]) -> Kind:
+    """One kind of layer, or an end of the model, whose only collective is its term."""
     exchanges = [step for step in steps if step.degree is not None]
     present = {step.term for step in exchanges}
     return {
         "kind": name,
         "layers": layers,
-        "collectives": [_describe_step(step, strategy) for step in exchanges],
+        "collectives": [
+            _describe_step(step, strategy) | _describe_cost(costs.get(step.name) or dict(price.comm)[step.term]) for step in exchanges
+        ],
         "terms": {term: _describe_cost(comm) for term, comm in price.comm if term in present},
     }
 

@@ -15,7 +15,7 @@ from models.instance import Instance
 from models.operators import cache_elements_per_token, query_widths
 from models.routing import Profile
 from models.strategy import Plan, stage_ranges
-from models.terms import Shape, Terms
+from models.terms import Shape, Terms, sends_shares
 from models.units import ceil_div, dtype_bytes
 
 
@@ -72,7 +72,7 @@ class Program:
         self.workload = instance.workload
         self.shape = shape
         # As `Terms.transfer` prices it: only MoE layers leave their output in shares.
-        self.sharded = all(isinstance(group.ffn, MoeFfn) for group in instance.architecture.layers)
+        self.sharded = sends_shares(instance.architecture)
         self.steps: list[Step] = []
 
     def hidden(self, name: str, tokens: int, dtype: str | None = None) -> Tensor:

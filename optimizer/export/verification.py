@@ -7,32 +7,11 @@ from typing import Any, NamedTuple
 
 from models.evaluate import Evaluation
 from models.instance import Instance
-from models.rules import Violation, plan_violations, slots, stages_cover, strategy_violations, world
+from models.rules import RULES, Violation, plan_violations, slots, stages_cover, strategy_violations, world
 from models.space import Space
 from models.strategy import Plan, stage_ranges
 from optimizer.export.assignment import GROUPS, expert_gpus, group_table
 from optimizer.export.dag import Dag, sort_nodes
-
-RULES = (
-    "space",
-    "world",
-    "heads_divide",
-    "kv_heads",
-    "ffn_divides",
-    "experts_divide",
-    "expert_width_divides",
-    "dense_model",
-    "layers_cover",
-    "batch_divides",
-    "context_covers",
-    "tp_in_domain",
-    "slots",
-    "memory",
-    "link",
-    "ttft",
-    "tpot",
-    "rate",
-)
 
 
 @dataclass(frozen=True)
