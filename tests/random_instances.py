@@ -201,7 +201,8 @@ def _expert_load(rng: Random, layers: list[dict[str, Any]], theme: Theme) -> dic
     popular = rng.choice([[0, 1, 1, 2, 3, 7], [1, 3], [2, 3, 5, 8, 13, 21]])
     counts = [[rng.choice(popular) for _ in range(moe[0]["ffn"]["experts"])] for _ in range(rows)]
     for row in counts:
-        row[rng.randrange(len(row))] += 1  # a row without any token is refused
+        if not any(row):  # is refused
+            row[rng.randrange(len(row))] = 1
     return {"counts": counts, "source": "random"}
 
 
