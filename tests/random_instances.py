@@ -132,7 +132,7 @@ def _layers(rng: Random, theme: Theme) -> list[dict[str, Any]]:
     total = rng.choice([2, 2, 3, 3, 4] if both else [1, 2, 2, 3, 3, 4])
     first = rng.randint(1, total - both)
     counts = [n for n in (first, total - first) if n]
-    attention, experts = _attention(rng), rng.choice([4, 4, 6] if theme.placement else [2, 3, 4, 4, 6])
+    attention, experts = _attention(rng), rng.choice([4, 6, 6, 8] if theme.placement else [2, 3, 4, 4, 6])
     groups = []
     for count, kind in zip(counts, theme.kinds, strict=False):
         ffn = _moe(rng, experts) if kind == "moe" else {"kind": "dense", "intermediate_size": _width(rng), "matrices": rng.choice([2, 3])}
@@ -198,7 +198,7 @@ def _expert_load(rng: Random, layers: list[dict[str, Any]], theme: Theme) -> dic
     rows = rng.choice([1, every, every] if theme.placement else [0, 1, every])
     if not moe or not rows:
         return None
-    popular = rng.choice([[0, 1, 1, 2, 3, 7], [1, 3], [2, 3, 5, 8, 13, 21]])
+    popular = rng.choice([[0, 1, 1, 2, 3, 7], [1, 3], [0, 0, 4, 5, 12], [2, 3, 5, 8, 13, 21]])
     counts = [[rng.choice(popular) for _ in range(moe[0]["ffn"]["experts"])] for _ in range(rows)]
     for row in counts:
         if not any(row):  # is refused
@@ -212,7 +212,9 @@ def _space(rng: Random, theme: Theme) -> dict[str, Any]:
         found["orders"] = rng.sample(ORDERS, rng.choice([1, 2, 2]))
     if theme.placement:
         return (
-            found | {"ep": [2, 3, 4, 6], "microbatches": [1, 2], "replicas": [1]} | ({"tp": [1], "cp": [1]} if rng.random() < 0.7 else {})
+            found
+            | {"ep": rng.choice([[2], [2, 3], [2, 4], [3, 6]]), "microbatches": [1, 2], "replicas": [1]}
+            | ({"tp": [1], "cp": [1]} if rng.random() < 0.7 else {})
         )
     if rng.random() < 0.3:
         for degree in rng.sample(DEGREES, rng.choice([1, 2, 3])):
@@ -222,8 +224,9 @@ def _space(rng: Random, theme: Theme) -> dict[str, Any]:
 
 def _placements(instance: Instance) -> int:
     """The most placements that some degree of expert parallelism leaves, over all MoE layers."""
-    experts, gpus = instance.architecture.experts, instance.cluster.pool.gpus
-    of_layer = [factorial(experts) // factorial(experts // ep) ** ep for ep in range(1, min(experts, gpus) + 1) if experts % ep == 0]
+    experts, most = instance.architecture.experts, min(instance.architecture.experts, instance.cluster.pool.gpus)
+    degrees = [ep for ep in range(1, most + 1) if experts % ep == 0 and instance.space.admits("ep", ep)]
+    of_layer = [factorial(experts) // factorial(experts // ep) ** ep for ep in degrees]
     return max(of_layer, default=1) ** instance.architecture.moe_layers
 
 
