@@ -44,6 +44,9 @@ class Sketch(NamedTuple):
     shape: Shape
     layers: tuple[tuple[int, int, int], ...]
     """layers in order as (count, weight bytes, KV cache bytes per sequence)"""
+    weights: int
+    cache: int
+    """sums over all layers"""
     room: int
     """bytes that the layers and ends of one stage may take"""
     first_bytes: int
@@ -91,6 +94,7 @@ class Bounds:
         self._cases: dict[Hashable, Case] = {}
         self._ideals: dict[Hashable, Profile] = {}
         self._limit = longest_step(instance)
+        self._tied = instance.architecture.tied_embeddings
         pool = instance.cluster.pool
         caps = (pool.scale_up.cap_bytes_per_pass, pool.scale_out.cap_bytes_per_pass)
         self.constrained = caps != (None, None) or self._limit is not None
@@ -106,7 +110,7 @@ class Bounds:
         step >= (m + PP - 1) * max(mean stage, longest layer), counting computation alone.
         """
         sequences = self.instance.workload.sequences // (s.replicas * s.dp * s.microbatches)
-        key = (sequences, s.tp, s.cp, s.ep, s.etp, s.pp == 1)
+        key = (sequences, s.tp, s.cp, s.ep, s.etp, self._tied and s.pp == 1)
         sketch = self._sketches.get(key)
         if sketch is None:
             self._sketches[key] = sketch = self._sketch(s)
@@ -122,7 +126,8 @@ class Bounds:
         terms, shape = self.terms, self.terms.shape(s)
         fixed, first, last = terms.stage_bytes(shape, s.pp == 1)
         sizes = tuple((count, *terms.layer_bytes(group, shape)) for count, group, _ in self._kinds)
-        return Sketch(shape, sizes, terms.pool.accelerator.memory_bytes - fixed, first, last)
+        room = terms.pool.accelerator.memory_bytes - fixed
+        return Sketch(shape, sizes, sum(n * w for n, w, _ in sizes), sum(n * c for n, _, c in sizes), room, first, last)
 
     def _least_compute(self, group: int, loads: tuple[int, ...] | None, shape: Shape) -> int:
         """Computation of one layer under any placement, ns."""
@@ -255,11 +260,11 @@ def root_bound(instance: Instance) -> int:
 
 def _memory_suffices(sketch: Sketch, pp: int, sequences: int) -> bool:
     """Whether some split into `pp` stages fits; the even split is tried before counting stages."""
-    sizes = [(count, weights + cache * sequences) for count, weights, cache in sketch.layers]
     ends, room = sketch.first_bytes + sketch.last_bytes, sketch.room
-    total = sum(count * size for count, size in sizes) + ends
+    total = sketch.weights + sketch.cache * sequences + ends
     if pp == 1 or total > pp * room:
         return total <= room
+    sizes = [(count, weights + cache * sequences) for count, weights, cache in sketch.layers]
     layers = sum(count for count, _ in sizes)
     if -(-layers // pp) * max(size for _, size in sizes) + ends <= room:
         return True

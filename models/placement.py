@@ -1,5 +1,6 @@
 """Experts to EP ranks: all placements of a small layer, and bounds on every placement of a large one."""
 
+from collections.abc import Iterator
 from fractions import Fraction
 from functools import lru_cache
 from itertools import accumulate
@@ -11,7 +12,9 @@ from models.routing import Profile, expected_touches, load_classes, profile, rou
 from models.strategy import RankContents
 from models.units import CERTAIN, WHOLE, ceil_div
 
-MOST_STATES = 2_000  # partial placements looked at before a layer counts as large
+MOST_STATES = 2_000  # partial placements kept before a layer counts as large
+MOST_EXPERTS = 16  # a layer with more experts of more than a few different loads counts as large at once
+FEW_LOADS = 3
 
 
 class Front(NamedTuple):
@@ -57,21 +60,32 @@ def every_profile(loads: tuple[int, ...], top_k: int, ep: int, tokens: int, patt
 def all_placements(loads: tuple[int, ...], ep: int, patterns: tuple[Pattern, ...]) -> list[RankContents] | None:
     """One representative of every class of placements with the same loads per rank and domain.
 
-    None when more than MOST_STATES partial placements would have to be kept.
+    None when the layer is too large for that.
     """
+    if len(loads) > MOST_EXPERTS and load_classes(loads) > FEW_LOADS:
+        return None
     slots = len(loads) // ep
     states: dict[object, tuple[tuple[int, ...], ...]] = {(): ((),) * ep}
     for expert in sorted(range(len(loads)), key=lambda e: (-loads[e], e)):
         grown: dict[object, tuple[tuple[int, ...], ...]] = {}
         for state in states.values():
-            for rank in range(ep):
-                if len(state[rank]) < slots:
-                    new = (*state[:rank], (*state[rank], expert), *state[rank + 1 :])
-                    grown.setdefault(_alike(new, loads, patterns), new)
-        if len(grown) > MOST_STATES:
-            return None
+            for rank in _open_ranks(state, loads, slots, patterns):
+                new = (*state[:rank], (*state[rank], expert), *state[rank + 1 :])
+                grown.setdefault(_alike(new, loads, patterns), new)
+            if len(grown) > MOST_STATES:
+                return None
         states = grown
     return [tuple(tuple(sorted(rank)) for rank in state) for state in states.values()]
+
+
+def _open_ranks(state: RankContents, loads: tuple[int, ...], slots: int, patterns: tuple[Pattern, ...]) -> Iterator[int]:
+    """Ranks with a free slot, one of each kind: same domains, same loads held."""
+    seen: set[object] = set()
+    for rank, held in enumerate(state):
+        kind = (tuple(pattern[rank] for pattern in patterns), tuple(loads[e] for e in held))
+        if len(held) < slots and kind not in seen:
+            seen.add(kind)
+            yield rank
 
 
 def _alike(state: RankContents, loads: tuple[int, ...], patterns: tuple[Pattern, ...]) -> object:
@@ -87,15 +101,21 @@ def _alike(state: RankContents, loads: tuple[int, ...], patterns: tuple[Pattern,
 
 def ideal_profile(loads: tuple[int, ...], top_k: int, ep: int, tokens: int, patterns: tuple[Pattern, ...]) -> Profile:
     """Lower bounds on each component, over every placement without replicas."""
+    copies = max(_least_copies(loads, top_k, pattern) for pattern in patterns)
+    hottest = ceil_div(tokens * top_k * least_maximum(loads, ep), sum(loads))
+    return Profile(hottest, least_maximum(_touches(loads, top_k, tokens), ep), copies)
+
+
+@lru_cache(maxsize=4096)
+def _touches(loads: tuple[int, ...], top_k: int, tokens: int) -> tuple[int, ...]:
+    """Expected touches of each expert, 2**-20."""
     total = sum(loads)
     touch = {w: expected_touches(w, total, top_k, tokens) for w in set(loads)}
-    touches = [touch[w] for w in loads]
-    hottest = least_maximum(loads, ep)
-    copies = max(_least_copies(loads, top_k, pattern) for pattern in patterns) if len(patterns[0]) > 1 else 0
-    return Profile(ceil_div(tokens * top_k * hottest, total), least_maximum(touches, ep), copies)
+    return tuple(touch[w] for w in loads)
 
 
-def least_maximum(weights: list[int] | tuple[int, ...], ranks: int) -> int:
+@lru_cache(maxsize=65_536)
+def least_maximum(weights: tuple[int, ...], ranks: int) -> int:
     """Lower bound on the heaviest rank when each of `ranks` ranks takes equally many items.
 
     Area: the mean. Pigeonhole: of the q * ranks + 1 heaviest items some rank holds q + 1, which

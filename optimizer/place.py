@@ -1,13 +1,16 @@
 """A good placement for layers too large to enumerate: heaviest first, then swaps. Not a proof."""
 
+from functools import lru_cache
+
 from models.strategy import RankContents
 
 
+@lru_cache(maxsize=4096)
 def place(loads: tuple[int, ...], ranks: int) -> RankContents:
     """Each of `ranks` ranks gets equally many experts; the heaviest rank is made light.
 
-    Longest-processing-time first into the lightest open rank, then the best exchange between the
-    heaviest rank and any other until none helps. Deterministic.
+    Longest-processing-time first into the lightest open rank, then exchanges between the heaviest
+    rank and another until none helps. Deterministic.
     """
     slots = len(loads) // ranks
     held: list[list[int]] = [[] for _ in range(ranks)]
@@ -22,23 +25,16 @@ def place(loads: tuple[int, ...], ranks: int) -> RankContents:
 
 
 def _improve(held: list[list[int]], weight: list[int], loads: tuple[int, ...]) -> bool:
-    """Exchange one expert of the heaviest rank so that the heavier of the two becomes lightest."""
+    """Exchange one expert of the heaviest rank with one of the lightest rank that it helps."""
     top = weight.index(max(weight))
-    best: tuple[int, int, int, int] | None = None
-    for other in range(len(held)):
+    for other in sorted(range(len(held)), key=lambda r: (weight[r], r)):
         gap = weight[top] - weight[other]
-        for a, e in enumerate(held[top]):
-            for b, f in enumerate(held[other]):
-                shift = loads[e] - loads[f]
-                if 0 < shift < gap:
-                    after = max(weight[top] - shift, weight[other] + shift)
-                    if best is None or after < best[0]:
-                        best = (after, other, a, b)
-    if best is None:
-        return False
-    _, other, a, b = best
-    e, f = held[top][a], held[other][b]
-    held[top][a], held[other][b] = f, e
-    weight[top] += loads[f] - loads[e]
-    weight[other] += loads[e] - loads[f]
-    return True
+        shifts = ((abs(gap - 2 * (loads[e] - loads[f])), e, f) for e in held[top] for f in held[other] if 0 < loads[e] - loads[f] < gap)
+        found = min(shifts, default=None)
+        if found is not None:
+            _, e, f = found
+            held[top][held[top].index(e)], held[other][held[other].index(f)] = f, e
+            weight[top] += loads[f] - loads[e]
+            weight[other] += loads[e] - loads[f]
+            return True
+    return False

@@ -38,7 +38,7 @@ def random_instance(seed: int) -> Instance:
     while True:
         instance = _read(_draw(rng, seed, theme))
         if _placements(instance) <= most and solvable(instance, least, most):
-            return _tighten(rng, instance)
+            return _tighten(rng, instance, 0.5 if theme.placement else 0.25)
 
 
 def _read(content: dict[str, Any]) -> Instance:
@@ -52,7 +52,7 @@ def _draw(rng: Random, seed: int, theme: Theme) -> dict[str, Any]:
     return {
         "format": "shardproof-instance/1",
         "name": f"random {seed}",
-        "cluster": {"pools": [_pool(rng, objective == "cost" or rng.random() < 0.3)]},
+        "cluster": {"pools": [_pool(rng, theme, objective == "cost" or rng.random() < 0.3)]},
         "architecture": _architecture(rng, layers),
         "workload": _workload(rng),
         "runtime": {
@@ -68,9 +68,10 @@ def _draw(rng: Random, seed: int, theme: Theme) -> dict[str, Any]:
     }
 
 
-def _pool(rng: Random, priced: bool) -> dict[str, Any]:
+def _pool(rng: Random, theme: Theme, priced: bool) -> dict[str, Any]:
     sizes = (1, 2, 3, 4, 8)
-    node, domain = rng.choice([(n, d) for n in sizes for d in sizes if n % d == 0 or d % n == 0])
+    domains = (1, 2, 3, 3) if theme.placement else sizes
+    node, domain = rng.choice([(n, d) for n in sizes for d in domains if n % d == 0 or d % n == 0])
     nodes = rng.randint(1, MOST_GPUS // node)
     if nodes * node < 3:  # one or two GPUs leave little to decide
         nodes = rng.randint(1, MOST_GPUS // node)
@@ -230,7 +231,7 @@ def _placements(instance: Instance) -> int:
     return max(of_layer, default=1) ** instance.architecture.moe_layers
 
 
-def _tighten(rng: Random, instance: Instance) -> Instance:
+def _tighten(rng: Random, instance: Instance, capped: float) -> Instance:
     """Memory, link caps and limits that some plan meets exactly, or misses by one."""
     found = list(strategies(instance))
     if not found:
@@ -241,7 +242,7 @@ def _tighten(rng: Random, instance: Instance) -> Instance:
     if rng.random() < 0.5:
         pool["accelerator"]["memory_bytes"] = max(1, priced[0].peak_memory_bytes - rng.choice([0, 1]))
     for tier, example in (("scale_up", priced[1]), ("scale_out", priced[2])):
-        if rng.random() < 0.25:
+        if rng.random() < capped:
             most = max(getattr(stage, f"{tier}_bytes") for stage in example.stages)
             pool[tier]["cap_bytes_per_pass"] = max(0, most - rng.choice([0, 1]))
     longest = priced[3].step_ns - rng.choice([0, 1])
