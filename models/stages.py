@@ -68,14 +68,11 @@ def best_split(runs: Runs, pp: int, memory: int, scale_up: int, scale_out: int) 
 
 def fewest_stages(runs: Runs, memory: int) -> int | None:
     """Stages needed when memory alone counts; None when one layer is too large."""
-    stages, room = 0, 0
+    if memory < 0 or any(item.memory > memory for _, item in runs):
+        return None
+    stages, room = 1, memory
     for count, item in runs:
-        if item.memory > memory:
-            return None
-        if item.memory == 0:
-            stages = max(stages, 1)
-            continue
-        while count:
+        while count and item.memory:
             if room < item.memory:
                 stages, room = stages + 1, memory
             taken = min(count, room // item.memory)

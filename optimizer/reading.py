@@ -11,7 +11,7 @@ from pydantic import BaseModel, ValidationError
 from models.errors import InputError
 
 MAX_FILE_BYTES = 5_000_000
-MAX_DEPTH = 40
+MAX_DEPTH = 40  # levels of nesting, as in YAML
 
 R = TypeVar("R", bound=BaseModel)
 

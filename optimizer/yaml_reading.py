@@ -6,7 +6,8 @@ from typing import Any
 import yaml
 
 from models.errors import InputError
-from optimizer.reading import MAX_DEPTH
+
+MAX_DEPTH = 40  # levels of nesting, as in JSON
 
 
 class _PlainLoader(yaml.SafeLoader):
