@@ -46,7 +46,8 @@ def main() -> None:
         print(json.dumps(results, indent=2))
         return
     for name, r in results.items():
-        print(f"{name:16s} median {r['median_s']:.2f} s ({r['min_s']:.2f}-{r['max_s']:.2f}), {100 * r['of_target']:.0f} % of {r['target_s']} s")
+        spread = f"{r['min_s']:.2f}-{r['max_s']:.2f}"
+        print(f"{name:16s} median {r['median_s']:.2f} s ({spread}), {100 * r['of_target']:.0f} % of {r['target_s']} s")
 
 
 if __name__ == "__main__":

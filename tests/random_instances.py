@@ -79,7 +79,7 @@ def _pool(rng: Random, theme: Theme, priced: bool) -> dict[str, Any]:
     accelerator = {
         "name": "tiny",
         "memory_bytes": 10**15,
-        "hbm_bytes_per_s": _rate(rng, 3 * 10**9),
+        "hbm_bytes_per_s": _rate(rng, 10**9 if theme.placement else 3 * 10**9),
         "peak_flop_per_s": {"bf16": _rate(rng, 2 * 10**10), "fp8": _rate(rng, 4 * 10**10)},
         "gemm_efficiency_ppm": rng.choice(efficiency),
         "expert_gemm_efficiency_ppm": rng.choice(efficiency),
@@ -133,7 +133,7 @@ def _layers(rng: Random, theme: Theme) -> list[dict[str, Any]]:
     total = rng.choice([2, 2, 3, 3, 4] if both else [1, 2, 2, 3, 3, 4])
     first = rng.randint(1, total - both)
     counts = [n for n in (first, total - first) if n]
-    attention, experts = _attention(rng), rng.choice([4, 6, 6, 8] if theme.placement else [2, 3, 4, 4, 6])
+    attention, experts = _attention(rng), rng.choice([4, 6, 6, 6, 8] if theme.placement else [2, 3, 4, 4, 6])
     groups = []
     for count, kind in zip(counts, theme.kinds, strict=False):
         ffn = _moe(rng, experts) if kind == "moe" else {"kind": "dense", "intermediate_size": _width(rng), "matrices": rng.choice([2, 3])}
@@ -199,7 +199,7 @@ def _expert_load(rng: Random, layers: list[dict[str, Any]], theme: Theme) -> dic
     rows = rng.choice([1, every, every] if theme.placement else [0, 1, every])
     if not moe or not rows:
         return None
-    popular = rng.choice([[0, 1, 1, 2, 3, 7], [1, 3], [0, 0, 4, 5, 12], [2, 3, 5, 8, 13, 21]])
+    popular = rng.choice([[0, 0, 4, 5, 12], [0, 0, 0, 3, 4, 4, 9], [1, 3], [2, 3, 5, 8, 13, 21]])
     counts = [[rng.choice(popular) for _ in range(moe[0]["ffn"]["experts"])] for _ in range(rows)]
     for row in counts:
         if not any(row):  # is refused
@@ -214,7 +214,7 @@ def _space(rng: Random, theme: Theme) -> dict[str, Any]:
     if theme.placement:
         return (
             found
-            | {"ep": rng.choice([[2], [2, 3], [2, 4], [3, 6]]), "microbatches": [1, 2], "replicas": [1]}
+            | {"ep": rng.choice([[2], [2], [2, 4], [3, 6]]), "microbatches": [1, 2], "replicas": [1]}
             | ({"tp": [1], "cp": [1]} if rng.random() < 0.7 else {})
         )
     if rng.random() < 0.3:
