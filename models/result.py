@@ -45,3 +45,5 @@ class Claim(NamedTuple):
     """strategies that no split and placement can save, by the rule they break"""
     limited: bool
     route: str
+    wall_limited: bool = False
+    """the wall clock ended the search, so that another run may end elsewhere"""

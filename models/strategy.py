@@ -96,18 +96,19 @@ class Plan(NamedTuple):
     placement: tuple[RankContents, ...]
 
 
-def fill_degrees(stated: Degrees, order: str | None = None) -> tuple[Strategy, tuple[str, ...]]:
+def fill_degrees(stated: Degrees, order: str | None = None, dense: bool = False) -> tuple[Strategy, tuple[str, ...]]:
     """The strategy that `stated` means, and the names of the degrees that were filled in.
 
     cp, pp, replicas and microbatches default to 1. When neither dp nor edp is stated, the plan is
     read as in the classic space (dp = ep, edp = 1, etp = tp); otherwise the identity
-    tp * cp * dp = etp * ep * edp gives what is missing, with etp = ep = 1 where it leaves a choice.
+    tp * cp * dp = etp * ep * edp gives what is missing, with ep = 1, and etp = 1 (etp = tp for a
+    `dense` model) where it leaves a choice.
     """
     given = {name: value for name in DEGREES if (value := getattr(stated, name)) is not None}
     d = dict.fromkeys(("tp", "cp", "pp", "ep", "replicas", "microbatches"), 1) | given
     if "dp" not in given and "edp" not in given:
         d = {"etp": d["tp"], "edp": 1} | d
-    d = {"etp": 1} | d
+    d = {"etp": d["tp"] if dense else 1} | d
     attention, experts = d["tp"] * d["cp"], d["etp"] * d["ep"]
     if "dp" not in d:
         d["dp"] = max(1, experts * d["edp"] // attention)

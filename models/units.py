@@ -84,7 +84,9 @@ def _example(dimension: str) -> str:
 
 
 def _quantity(dimension: str) -> BeforeValidator:
-    return BeforeValidator(lambda v: parse_quantity(v, dimension), json_schema_input_type=int | str)
+    text = Annotated[str, Field(description=f"a number and one of {', '.join(_UNITS[dimension])}")]
+    whole = Annotated[int, Field(description=dimension)]
+    return BeforeValidator(lambda v: parse_quantity(v, dimension), json_schema_input_type=whole | text)
 
 
 Bytes = Annotated[int, Field(ge=0, le=MAX_INT), _quantity("bytes")]

@@ -14,7 +14,7 @@ from models.instance import Instance
 from models.record import Record
 from models.strategy import PlanFile
 from optimizer.output import check_free, to_json, write_folder
-from optimizer.quantities import QUANTITIES, Figure, Subject
+from optimizer.quantities import QUANTITIES, Figure, NoPriceError, Subject
 from optimizer.reading import read_record
 from optimizer.report import Json, header
 from optimizer.search import Options, resolve
@@ -65,13 +65,15 @@ class Judged(NamedTuple):
     why: str
 
 
-def run_audit(document: Path, options: Options, out: Path | None, force: bool, progress: Callable[[str], None]) -> Json:
+def run_audit(
+    document: Path, overrides: tuple[str, ...], options: Options, out: Path | None, force: bool, progress: Callable[[str], None]
+) -> Json:
     """Judge every claim of a document. Raises InputError when the document or its instance cannot be read."""
     if out is not None:
         check_free(out, force)
     started = time.monotonic()
     claims = read_record(document, Claims)
-    instance = read_record(_beside(document, claims.instance), Instance)
+    instance = read_record(_beside(document, claims.instance), Instance, overrides)
     plan, _, broken = resolve(instance, claims.plan)
     subject = Subject(instance, plan, broken, options, progress)
     judged = [(c, judge_claim(c, _derive(c.quantity, subject, document))) for c in claims.claims]
@@ -98,7 +100,10 @@ def _beside(document: Path, name: str) -> Path:
 def _derive(quantity: str, subject: Subject, document: Path) -> Figure:
     if quantity not in QUANTITIES:
         raise InputError(f'{document}: claims: quantity "{quantity}" is not known; write one of {", ".join(sorted(QUANTITIES))}')
-    return QUANTITIES[quantity](subject)
+    try:
+        return QUANTITIES[quantity](subject)
+    except NoPriceError as error:
+        return Figure(None, str(error))
 
 
 def judge_claim(claim: Claim, figure: Figure) -> Judged:

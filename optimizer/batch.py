@@ -11,9 +11,9 @@ from typing import Any, NamedTuple
 
 from models.errors import InputError, VerificationError
 from models.instance import COST_MODEL, Instance
-from optimizer.output import check_free, to_json, write_file
-from optimizer.reading import get_path, parse_value, read_with_overrides, set_path, validate
-from optimizer.report import Json, search_json, tool_versions
+from optimizer.output import check_free, make_folder, to_json, write_file
+from optimizer.reading import get_path, parse_value, read_record, read_with_overrides, set_path, validate
+from optimizer.report import Json, header, search_json, tool_versions
 from optimizer.search import Options, find
 
 MOST_VARIANTS = 100_000
@@ -79,16 +79,16 @@ def variants(request: BatchOptions) -> Iterator[Variant]:
 def run_batch(request: BatchOptions, options: Options, progress: Callable[[str], None]) -> Json:
     """Solve every variant; each finished row is on disk before the next begins."""
     started = time.monotonic()
-    if not request.resume:
-        check_free(request.out, request.force)
+    base = read_record(request.instance, Instance, request.overrides)
     todo = list(variants(request))
-    rows_folder = request.out / "rows"
-    rows_folder.mkdir(parents=True, exist_ok=True)
+    _claim_folder(request)
+    result = header("batch", "RUNNING", base, options, 0)
+    write_file(request.out / "batch.json", to_json(result))
     rows, solved, skipped = [], 0, 0
     for number, variant in enumerate(todo, start=1):
-        path = rows_folder / f"{_key(variant, options)}.json"
-        if path.exists() and request.resume:
-            row = json.loads(path.read_text(encoding="utf-8"))
+        path = request.out / "rows" / f"{_key(variant, options)}.json"
+        row = _finished_row(path, variant) if request.resume else None
+        if row is not None:
             skipped += 1
         else:
             row = _solve(variant, options, request)
@@ -97,7 +97,26 @@ def run_batch(request: BatchOptions, options: Options, progress: Callable[[str],
                 solved += 1
         rows.append(row)
         progress(f"{number}/{len(todo)} {_settings_text(variant.settings)}: {row['error'] or row['best'] or row['status']}")
-    return _finish(request, rows, solved, skipped, time.monotonic() - started)
+    return _finish(request, result | {"seconds": round(time.monotonic() - started, 3)}, rows, solved, skipped)
+
+
+def _claim_folder(request: BatchOptions) -> None:
+    """Make sure that the folder is ours to write into."""
+    marker = request.out / "batch.json"
+    ours = request.resume and marker.is_file() and b'"shardproof/batch/' in marker.read_bytes()[:200]
+    if not ours:
+        check_free(request.out, request.force)
+    make_folder(request.out / "rows")
+
+
+def _finished_row(path: Path, variant: Variant) -> Json | None:
+    """The row that an earlier run left; None when there is none or it is damaged."""
+    try:
+        row = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    whole = isinstance(row, dict) and {"status", "best", "error", "value"} <= row.keys() and row["error"] is None
+    return row if whole and all(row.get(name) == value for name, value in variant.settings) else None
 
 
 def _key(variant: Variant, options: Options) -> str:
@@ -128,18 +147,15 @@ def _solve(variant: Variant, options: Options, request: BatchOptions) -> Json:
     return row
 
 
-def _finish(request: BatchOptions, rows: list[Json], solved: int, skipped: int, seconds: float) -> Json:
+def _finish(request: BatchOptions, result: Json, rows: list[Json], solved: int, skipped: int) -> Json:
     """Tables from the rows, and the sentence."""
     import pandas as pd
 
     axes = [parse_axis(v) for v in request.vary]
-    table = pd.DataFrame([{k: v for k, v in row.items() if k != "optimal"} for row in rows])
+    table = pd.DataFrame([{k: v for k, v in row.items() if k != "optimal"} for row in rows], dtype=object)
     write_file(request.out / "results.csv", table.to_csv(index=False))
-    result: Json = {
-        "schema": "shardproof/batch/1",
+    result = result | {
         "status": "DONE",
-        "tool": tool_versions(0),
-        "instance": {"path": request.instance.name},
         "rows": len(rows),
         "solved": solved,
         "skipped": skipped,
@@ -147,14 +163,15 @@ def _finish(request: BatchOptions, rows: list[Json], solved: int, skipped: int, 
         "results": str(request.out / "results.csv"),
         "table": _table_text(rows, axes),
         "verdict": describe_changes(rows, axes),
-        "seconds": round(seconds, 3),
     }
-    write_file(request.out / "batch.json", to_json({k: v for k, v in result.items() if k != "seconds"}))
+    write_file(request.out / "batch.json", to_json(result))
     return result
 
 
 def describe_changes(rows: list[Json], axes: list[Axis]) -> str:
     """Where the best strategy changes along the last varied field, in words."""
+    if not any(row["best"] for row in rows):
+        return "No row has a best strategy: every variant failed or is infeasible."
     along, others = axes[-1], axes[:-1]
     groups: dict[tuple[str, ...], list[Json]] = {}
     for row in rows:

@@ -30,7 +30,9 @@ PlanPath = Annotated[Path, typer.Argument(help="plan file; only `degrees` is nee
 Overrides = Annotated[list[str] | None, typer.Option("--set", metavar="PATH=VALUE", help="override one field of the instance")]
 Space = Annotated[str | None, typer.Option(help="classic or folded, instead of the instance's space")]
 Objective = Annotated[str | None, typer.Option(help="latency, throughput, throughput_per_gpu, cost or gpus")]
-Effort = Annotated[int, typer.Option(min=1, help="deterministic limit: 1 is a thousand strategies, or 0.1 deterministic solver seconds")]
+Effort = Annotated[
+    int, typer.Option(min=1, max=10**9, help="deterministic limit: 1 is a thousand strategies, or 0.1 deterministic solver seconds")
+]
 Seconds = Annotated[float | None, typer.Option(min=0.0, help="wall limit; a result that it cuts short is not reproducible")]
 Seed = Annotated[int, typer.Option(min=0, max=2**31 - 1, help="of the solver")]
 Workers = Annotated[int, typer.Option(min=1, max=256, help="solver threads (joint route)")]
@@ -138,9 +140,11 @@ def prove(
 @outcomes
 def audit(
     document: Annotated[Path, typer.Argument(help="a plan with claims (see `schema claims`)")],
+    set_: Overrides = None,
     effort: Effort = 10_000,
     seconds: Seconds = None,
     seed: Seed = 0,
+    workers: Workers = 1,
     as_json: AsJson = False,
     out: Out = None,
     force: Force = False,
@@ -149,8 +153,8 @@ def audit(
     """Which claims of a deployment document can be reproduced?"""
     from optimizer.audit import audit_text, run_audit
 
-    options = _options("0", effort, seconds, seed, 1, "enumeration")
-    result = run_audit(document, options, out, force, _progress(quiet))
+    options = _options("0", effort, seconds, seed, workers, "enumeration")
+    result = run_audit(document, tuple(set_ or ()), options, out, force, _progress(quiet))
     _emit(result, audit_text, as_json)
     return REFUTED if any(c["verdict"] == "contradicted" for c in result["claims"]) else 0
 
@@ -167,6 +171,7 @@ def batch_run(
     effort: Effort = 10_000,
     seconds: Seconds = None,
     seed: Seed = 0,
+    workers: Workers = 1,
     resume: Annotated[bool, typer.Option("--resume", help="go on in a folder of the same batch; solved rows are kept")] = False,
     strict: Annotated[bool, typer.Option("--strict", help="exit 4 when a row failed")] = False,
     as_json: AsJson = False,
@@ -176,7 +181,7 @@ def batch_run(
     """Solve every variant of an instance and say where the best strategy changes."""
     from optimizer.batch import BatchOptions, batch_text, run_batch
 
-    options = _options("0", effort, seconds, seed, 1, "enumeration")
+    options = _options("0", effort, seconds, seed, workers, "enumeration")
     extra = [f"{name}={value}" for name, value in (("space.name", space), ("objective.name", objective)) if value is not None]
     request = BatchOptions(instance, (*(set_ or []), *extra), tuple(vary), out, resume, force)
     result = run_batch(request, options, _progress(quiet))

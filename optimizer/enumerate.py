@@ -46,6 +46,7 @@ class Survey(NamedTuple):
     seen: int
     refuted: Counter[str]
     limited: bool
+    wall_limited: bool
 
 
 def survey(instance: Instance, bounds: Bounds, effort: Effort, progress: Progress) -> Survey:
@@ -56,9 +57,10 @@ def survey(instance: Instance, bounds: Bounds, effort: Effort, progress: Progres
     deadline = None if effort.seconds is None else time.monotonic() + effort.seconds
     found: list[Survivor] = []
     refuted: Counter[str] = Counter()
-    number, limited = 0, False
+    number, limited, late = 0, False, False
     for number, s in enumerate(strategies(instance), start=1):
-        if number > effort.strategies or (number % 512 == 0 and deadline is not None and time.monotonic() > deadline):
+        late = number % 512 == 0 and deadline is not None and time.monotonic() > deadline
+        if late or number > effort.strategies:
             number, limited = number - 1, True
             break
         if number % 50_000 == 0:
@@ -71,7 +73,7 @@ def survey(instance: Instance, bounds: Bounds, effort: Effort, progress: Progres
         else:
             found.append(Survivor(value_of(instance, s).of(step), False, number, s))
     heapify(found)
-    return Survey(found, number, refuted, limited)
+    return Survey(found, number, refuted, limited, late)
 
 
 def complete(instance: Instance, bounds: Bounds, s: Strategy) -> tuple[int, Candidate | None] | str:
@@ -141,7 +143,7 @@ def _conclude(instance: Instance, seen: Survey, done: list[Priced], bound: int |
         bound = root_bound(instance)
     if not done:
         status = Status.INFEASIBLE if whole else Status.UNKNOWN
-        return Claim(status, (), bound, (), None, False, seen.seen, feasible, refuted, seen.limited, "enumeration")
+        return Claim(status, (), bound, (), None, False, seen.seen, feasible, refuted, seen.limited, "enumeration", seen.wall_limited)
     assert bound is not None, "a plan was found, so a bound was"
     done.sort()
     best = min(d.candidate.value for d in done)
@@ -152,4 +154,6 @@ def _conclude(instance: Instance, seen: Survey, done: list[Priced], bound: int |
     decided = whole and all(d.bound > cut or d.candidate.value == d.bound for d in done)
     status = Status.OPTIMAL if proved else Status.FEASIBLE
     kept = optimal if proved else optimal[:1]
-    return Claim(status, kept, min(bound, best), near, cut, decided, seen.seen, feasible, refuted, seen.limited, "enumeration")
+    return Claim(
+        status, kept, min(bound, best), near, cut, decided, seen.seen, feasible, refuted, seen.limited, "enumeration", seen.wall_limited
+    )

@@ -1,6 +1,7 @@
 """Exit codes, and what is said when a command ends early."""
 
 import functools
+import os
 import sys
 from collections.abc import Callable
 from typing import NoReturn, ParamSpec
@@ -30,15 +31,16 @@ def outcomes(command: Callable[P, int]) -> Callable[P, None]:
     def run(*args: P.args, **kwargs: P.kwargs) -> None:
         try:
             code = command(*args, **kwargs)
+            sys.stdout.flush()
         except InputError as error:
             leave(BAD_INPUT, f"Error: {error}")
         except VerificationError as error:
             leave(OUR_BUG, f"Error: our own answer failed its verification: {error}. This is our bug; please report it with the instance.")
         except KeyboardInterrupt:
             leave(INTERRUPTED, "interrupted")
-        except BrokenPipeError:
-            sys.stderr.close()
-            raise typer.Exit(0) from None
+        except BrokenPipeError:  # the reader went away; keep the interpreter from flushing to it again
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            code = 0
         raise typer.Exit(code)
 
     return run

@@ -21,6 +21,13 @@ class Figure(NamedTuple):
     how: str
 
 
+class NoPriceError(Exception):
+    """A figure was asked of a plan whose degrees, stages and placement do not fit together."""
+
+
+PRICED = ("memory", "link", "ttft", "tpot", "rate")  # a plan that breaks only these has figures all the same
+
+
 class Subject:
     """The plan under audit; what several figures need is worked out once."""
 
@@ -30,6 +37,9 @@ class Subject:
 
     @cached_property
     def evaluation(self) -> Evaluation:
+        unpriced = [v for v in self.broken if v.rule not in PRICED]
+        if unpriced:
+            raise NoPriceError(f"the plan cannot be laid out, so it has no such figure: {unpriced[0].sentence}")
         return evaluate(self.instance, self.plan)
 
     @cached_property
@@ -164,6 +174,7 @@ def plan_runs(s: Subject) -> Figure:
 def dag_derivable(s: Subject) -> Figure:
     from optimizer.export.dag import deployment_dag
 
+    assert s.evaluation, "a plan without a price has no graph either"
     dag = deployment_dag(s.instance, s.plan)
     return Figure(Fraction(1), f"a graph of {len(dag['nodes'])} nodes and {len(dag['edges'])} edges was derived from the plan")
 

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 Json = dict[str, Any]
+WALL_LIMITED = "the wall limit cut the search short: this result is not reproducible, another run may end elsewhere"
 
 
 def search_text(r: Json) -> str:
@@ -23,6 +24,8 @@ def search_text(r: Json) -> str:
         lines += [f"  ... and {count - 8} more (--json lists them)"] if count > 8 else []
         lines.append("")
     refuted = ", ".join(f"{n} by {rule}" for rule, n in space["refuted_by_rule"].items()) or "none"
+    if not r["reproducible"]:
+        lines.append(WALL_LIMITED)
     feasible = "" if space["feasible"] is None else f", {space['feasible']} can run"
     lines.append(f"space {space['name']}: {space['strategies']} strategies keep the divisibility rules{feasible}; refuted: {refuted}")
     lines.append(f"route {r['proof']['route']}, confirmed by the solver-free checker; {_trust(r)}")
@@ -133,5 +136,7 @@ def prove_text(r: Json) -> str:
             lines += [*_plan_table([r["better"]]), "", "where the plan loses (+) and gains (-)", *difference_lines(r["difference_ns"])]
         case _:
             lines.append(f"UNKNOWN: no better plan was found, but the lower bound is {bound} and the plan takes {value}")
+    if not r["reproducible"]:
+        lines.append(WALL_LIMITED)
     lines.append(f"{r['strategies']} strategies, route {r['proof']['route']}, confirmed by the solver-free checker; {_trust(r)}")
     return "\n".join(lines)

@@ -102,6 +102,7 @@ def search_json(instance: Instance, claim: Claim, options: Options, seconds: flo
             "refuted_by_rule": claim.refuted,
             "whole": not claim.limited,
         },
+        "reproducible": not claim.wall_limited,
         "optimal": [plan_json(instance, c.plan) for c in claim.optimal],
         "near_optimal": [_near_json(c) for c in claim.near],
         "near_optimal_complete": claim.near_complete,
@@ -161,6 +162,7 @@ def prove_json(instance: Instance, verdict: Verdict, options: Options, seconds: 
         "value": evaluation.value,
         "bound": claim.bound,
         "strategies": claim.strategies,
+        "reproducible": not claim.wall_limited,
         "proof": {"checked": True, "certificate_sha256": None, "route": claim.route},
     }
     if verdict.status == "NOT_OPTIMAL":

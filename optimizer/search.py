@@ -95,9 +95,9 @@ def resolve(instance: Instance, stated: PlanFile) -> tuple[Plan, tuple[str, ...]
 
     Stages and placement that the file leaves open are chosen best.
     """
-    strategy, filled = fill_degrees(stated.degrees, stated.order)
+    strategy, filled = fill_degrees(stated.degrees, stated.order, dense=not instance.architecture.experts)
     plan = _default_plan(instance, strategy, stated)
-    broken = tuple(violations(instance, plan))
+    broken = _about(stated, violations(instance, plan))
     structural = [v for v in broken if v.rule not in ("memory", "link", "ttft", "tpot", "rate")]
     if structural or (stated.stages and (stated.placement or not instance.architecture.moe_layers)):
         return plan, filled, broken
@@ -105,6 +105,16 @@ def resolve(instance: Instance, stated: PlanFile) -> tuple[Plan, tuple[str, ...]
     if best is None:
         return plan, filled, broken
     return best, filled, tuple(violations(instance, best))
+
+
+def _about(stated: PlanFile, broken: list[Violation]) -> tuple[Violation, ...]:
+    """The violations of what the file states: not of stages and placement made up where its degrees allow none."""
+    once = {(v.rule, v.sentence): v for v in broken}.values()
+    layers = [v for v in once if v.rule == "layers_cover"]
+    spared = {id(v) for v in layers[1:]} if stated.stages is None else set()
+    if stated.placement is None:
+        spared |= {id(v) for v in once if v.rule == "slots"}
+    return tuple(v for v in once if id(v) not in spared)
 
 
 def _default_plan(instance: Instance, strategy: Strategy, stated: PlanFile) -> Plan:

@@ -82,7 +82,8 @@ def solve_jointly(instance: Instance, epsilon_ppm: int, limits: SolverLimits, pr
             break
         model.add_bool_and(~variables.strategy[plan.strategy])
     whole = status in (Status.OPTIMAL, Status.INFEASIBLE)
-    return _claim(tables, found, bound if whole else root_bound(instance), whole, epsilon_ppm)
+    claim = _claim(tables, found, bound if whole else root_bound(instance), whole, epsilon_ppm)
+    return claim._replace(wall_limited=not whole and limits.seconds is not None and solver.wall_time >= limits.seconds)
 
 
 def _claim(tables: Tables, found: list[Candidate], bound: int | None, whole: bool, epsilon_ppm: int) -> Claim:

@@ -73,8 +73,6 @@ def _pool(rng: Random, theme: Theme, priced: bool) -> dict[str, Any]:
     domains = (1, 2, 3, 3) if theme.placement else sizes
     node, domain = rng.choice([(n, d) for n in sizes for d in domains if n % d == 0 or d % n == 0])
     nodes = rng.randint(1, MOST_GPUS // node)
-    if nodes * node < 3:  # one or two GPUs leave little to decide
-        nodes = rng.randint(1, MOST_GPUS // node)
     efficiency = [333_333, 600_000, 1_000_000]
     accelerator = {
         "name": "tiny",
@@ -110,8 +108,7 @@ def _link(rng: Random, typical: int) -> dict[str, Any]:
 
 def _rate(rng: Random, typical: int) -> int:
     """Within a factor of eight of `typical`, either way."""
-    factor: float = 8 ** rng.uniform(-1, 1)
-    return int(typical * factor)
+    return int(typical * 8 ** rng.uniform(-1, 1))
 
 
 def _architecture(rng: Random, layers: list[dict[str, Any]]) -> dict[str, Any]:
