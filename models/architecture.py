@@ -34,7 +34,7 @@ class GroupedQuery(Record):
     @model_validator(mode="after")
     def _groups_are_whole(self) -> Self:
         if self.heads % self.kv_heads:
-            raise ValueError(f"heads {self.heads} is not a multiple of kv_heads {self.kv_heads}")
+            raise ValueError(f"heads {self.heads} is not a multiple of kv_heads {self.kv_heads}; correct one of them")
         return self
 
 
@@ -72,7 +72,7 @@ class MoeFfn(Record):
     @model_validator(mode="after")
     def _top_k_exist(self) -> Self:
         if self.top_k > self.experts:
-            raise ValueError(f"top_k {self.top_k} exceeds experts {self.experts}")
+            raise ValueError(f"top_k {self.top_k} exceeds experts {self.experts}; correct one of them")
         return self
 
     @property

@@ -4,10 +4,10 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from models.record import Record
+from models.record import Record, StopAtFirst
 from models.strategy import DEFAULT_ORDER, ORDERS, Degree
 
-Allowed = Annotated[tuple[Degree, ...], Field(min_length=1, max_length=100_000)]
+Allowed = Annotated[tuple[Degree, ...], Field(min_length=1, max_length=100_000), StopAtFirst()]
 SpaceName = Literal["classic", "folded"]
 
 

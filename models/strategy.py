@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from itertools import permutations
 from typing import Annotated, NamedTuple
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
-from models.record import Record
+from models.record import Record, StopAtFirst
 
 Degree = Annotated[int, Field(ge=1, le=100_000)]
 DEGREES = ("tp", "cp", "dp", "pp", "etp", "ep", "edp", "replicas", "microbatches")
@@ -76,16 +76,29 @@ RankContents = tuple[tuple[int, ...], ...]
 """Experts held by each EP rank of one MoE layer."""
 
 
+Held = Annotated[tuple[Annotated[int, Field(ge=0, le=4095)], ...], StopAtFirst()]
+Ranks = Annotated[tuple[Held, ...], StopAtFirst()]
+
+
 class PlanFile(Record):
     """A plan as a user writes it: only `degrees` is needed; the rest is chosen best when absent."""
 
     name: str | None = None
     degrees: Degrees
     order: str | None = Field(default=None, description="rank order, innermost first, e.g. " + DEFAULT_ORDER)
-    stages: tuple[Degree, ...] | None = Field(default=None, description="layers of each stage, in order")
-    placement: tuple[tuple[tuple[Annotated[int, Field(ge=0, le=4095)], ...], ...], ...] | None = Field(
-        default=None, description="experts of each EP rank, for each MoE layer"
+    stages: Annotated[tuple[Degree, ...], StopAtFirst()] | None = Field(
+        default=None, max_length=1000, description="layers of each stage, in order"
     )
+    placement: Annotated[tuple[Ranks, ...], StopAtFirst()] | None = Field(
+        default=None, max_length=1000, description="experts of each EP rank, for each MoE layer"
+    )
+
+    @field_validator("order")
+    @classmethod
+    def _order_exists(cls, order: str | None) -> str | None:
+        if order is not None and order not in ORDERS:
+            raise ValueError(f'not a rank order; write one such as "{DEFAULT_ORDER}"')
+        return order
 
 
 class Plan(NamedTuple):

@@ -75,7 +75,7 @@ def parse_quantity(value: object, dimension: str) -> object:
         raise ValueError(f'"{value[:40]}" is not a quantity in {dimension}; write a number and one of {", ".join(units)}')
     amount = Fraction(match[1].replace("_", "")) * units[match[2]]
     if amount.denominator != 1:
-        raise ValueError(f'"{value[:40]}" is not a whole number of {dimension}')
+        raise ValueError(f'"{value[:40]}" is not a whole number of {dimension}; write one that is')
     return amount.numerator
 
 

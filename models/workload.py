@@ -4,7 +4,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from models.record import Record, SourcedRecord
+from models.record import Record, SourcedRecord, StopAtFirst
 from models.units import Bytes, Ppm
 
 Count = Annotated[int, Field(ge=1, le=10_000_000)]
@@ -44,10 +44,14 @@ class Decode(SourcedRecord):
 Workload = Annotated[Prefill | Decode, Field(discriminator="kind")]
 
 
+Row = Annotated[tuple[Annotated[int, Field(ge=0, le=10**12)], ...], Field(max_length=4096), StopAtFirst()]
+Rows = Annotated[tuple[Row, ...], StopAtFirst()]
+
+
 class ExpertLoad(Record):
     """Tokens routed to each expert: one row per MoE layer, or a single row that holds for all."""
 
-    counts: tuple[tuple[Annotated[int, Field(ge=0, le=10**12)], ...], ...] = Field(min_length=1, max_length=1000)
+    counts: Rows = Field(min_length=1, max_length=1000)
     source: str = Field(min_length=1, max_length=400)
 
     @model_validator(mode="after")

@@ -91,15 +91,18 @@ def run_audit(
 def _beside(document: Path, name: str) -> Path:
     """The file `name` in the document's folder or below; nothing outside is read."""
     root = document.resolve().parent
-    path = (root / name).resolve()
+    try:
+        path = (root / name).resolve()
+    except (OSError, RuntimeError, ValueError) as error:
+        raise InputError(f'{document}: instance: "{name[:80]}" cannot be a path; give the name of a file beside the document') from error
     if not path.is_relative_to(root):
-        raise InputError(f'{document}: instance: "{name}" lies outside the document\'s folder; put the instance beside it')
+        raise InputError(f'{document}: instance: "{name[:80]}" lies outside the document\'s folder; put the instance beside it')
     return path
 
 
 def _derive(quantity: str, subject: Subject, document: Path) -> Figure:
     if quantity not in QUANTITIES:
-        raise InputError(f'{document}: claims: quantity "{quantity}" is not known; write one of {", ".join(sorted(QUANTITIES))}')
+        raise InputError(f'{document}: claims: quantity "{quantity[:80]}" is not known; write one of {", ".join(sorted(QUANTITIES))}')
     try:
         return QUANTITIES[quantity](subject)
     except NoPriceError as error:

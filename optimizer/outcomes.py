@@ -19,9 +19,17 @@ EXIT_OF_PROOF = {"OPTIMAL": 0, "INFEASIBLE": INFEASIBLE, "UNKNOWN": LIMIT, "NOT_
 
 
 def leave(code: int, message: str) -> NoReturn:
-    """Say why on stderr and end with the exit code."""
-    typer.echo(message, err=True)
+    """Say why on stderr, in one line, and end with the exit code."""
+    typer.echo(one_line(message), err=True)
     raise typer.Exit(code)
+
+
+def one_line(text: str, most: int = 1000) -> str:
+    """`text` with what cannot be printed escaped, and its middle left out when it is long: input cannot forge output."""
+    if len(text) > 4 * most:
+        text = text[: 2 * most] + text[-2 * most :]
+    shown = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+    return shown if len(shown) <= most else f"{shown[: most * 2 // 3]} ... {shown[-most // 4 :]}"
 
 
 def outcomes(command: Callable[P, int]) -> Callable[P, None]:

@@ -1,10 +1,11 @@
 """Files to records: JSON or YAML, safely, with one clear sentence when something is wrong."""
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from difflib import get_close_matches
+from math import isfinite
 from pathlib import Path
-from typing import Any, NoReturn, TypeVar
+from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
@@ -16,8 +17,17 @@ MAX_DEPTH = 40  # levels of nesting, as in YAML
 R = TypeVar("R", bound=BaseModel)
 
 
-def _refuse_constant(text: str) -> NoReturn:
-    raise InputError(f"{text} is not a number that can be used; write a finite integer or a quantity with its unit")
+class _Unreadable(str):
+    """The text of a number that cannot be used; found and refused once its field is known."""
+
+
+def _read_int(text: str) -> int | _Unreadable:
+    return int(text) if len(text) <= 30 else _Unreadable(text)
+
+
+def _read_float(text: str) -> float | _Unreadable:
+    value = float(text)
+    return value if isfinite(value) else _Unreadable(text)
 
 
 def _unique(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
@@ -48,23 +58,41 @@ def read_data(path: Path) -> Any:
     """The file's JSON or YAML value. Duplicate keys, NaN, deep nesting and YAML tags are refused."""
     text = read_text(path)
     try:
-        if path.suffix in (".yaml", ".yml"):
-            from optimizer.yaml_reading import parse_yaml
-
-            value = parse_yaml(text)
-        else:
-            value = json.loads(text, object_pairs_hook=_unique, parse_constant=_refuse_constant)
+        value = _parse_yaml(text) if path.suffix.lower() in (".yaml", ".yml") else _parse_json(text)
     except json.JSONDecodeError as error:
         raise InputError(f"{path}: line {error.lineno}, column {error.colno}: not JSON ({error.msg}); correct it there") from error
     except RecursionError as error:
         raise InputError(f"{path}: nested too deeply; at most {MAX_DEPTH} levels are read") from error
-    except ValueError as error:  # integers with thousands of digits
-        raise InputError(f"{path}: a number is too long to read; shorten it") from error
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
     if _depth_exceeds(value, MAX_DEPTH):
         raise InputError(f"{path}: nested too deeply; at most {MAX_DEPTH} levels are read")
+    unreadable = next(_find_unreadable(value, ()), None)
+    if unreadable is not None:
+        where, number = unreadable
+        raise InputError(f"{path}: {where}: {number[:40]} is not a number that can be used; write a finite one of at most 30 digits")
     return value
+
+
+def _parse_json(text: str) -> Any:
+    return json.loads(text, object_pairs_hook=_unique, parse_int=_read_int, parse_float=_read_float, parse_constant=_Unreadable)
+
+
+def _parse_yaml(text: str) -> Any:
+    from optimizer.yaml_reading import parse_yaml
+
+    return parse_yaml(text)
+
+
+def _find_unreadable(value: Any, path: tuple[str, ...]) -> Iterator[tuple[str, str]]:
+    if isinstance(value, _Unreadable):
+        yield ".".join(path) or "top level", value
+    elif isinstance(value, dict):
+        for key, child in value.items():
+            yield from _find_unreadable(child, (*path, key))
+    elif isinstance(value, list):
+        for number, child in enumerate(value):
+            yield from _find_unreadable(child, (*path, str(number)))
 
 
 def _depth_exceeds(value: Any, limit: int) -> bool:
@@ -103,26 +131,42 @@ def validate(data: Any, record: type[R], origin: str) -> R:
     try:
         return record.model_validate_json(json.dumps(data))
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        raise InputError(f"{origin}: {_sentence(first, record)}") from error
+        raise InputError(f"{origin}: {_sentence(error.errors(include_url=False, include_context=False), record, data)}") from error
     except (ValueError, TypeError) as error:
         raise InputError(f"{origin}: cannot be written as JSON ({error}); use strings, integers, lists and objects") from error
 
 
-def _sentence(error: Any, record: type[BaseModel]) -> str:
-    where = ".".join(str(p) for p in error["loc"]) or "top level"
-    message, kind = error["msg"].removeprefix("Value error, "), error["type"]
+def _sentence(errors: Sequence[Any], record: type[BaseModel], data: Any) -> str:
+    """What is wrong, where, and the remedy; a field that does not exist explains one that is missing."""
+    error = next((e for e in errors if e["type"] == "extra_forbidden"), errors[0])
+    where, message, kind = _place(error["loc"], data), error["msg"].removeprefix("Value error, "), error["type"]
     if kind == "missing":
         return f"{where}: missing; add it (see `shardproof schema`)"
+    if kind == "extra_forbidden":
+        wrong = str(error["loc"][-1])
+        absent = [e["loc"][-1] for e in errors if e["type"] == "missing" and e["loc"][:-1] == error["loc"][:-1]]
+        known = [name for name in _field_names(record) if name != wrong]
+        close = get_close_matches(wrong[:60], absent, n=1) or get_close_matches(wrong[:60], known, n=1)
+        return f"{where}: no such field; " + (f'did you mean "{close[0]}"?' if close else "remove it")
     shown = json.dumps(error["input"], default=str)
     shown = shown if len(shown) <= 80 else shown[:77] + "..."
-    if kind == "extra_forbidden":
-        close = get_close_matches(str(error["loc"][-1]), _field_names(record), n=1)
-        hint = f'did you mean "{close[0]}"?' if close else "remove it"
-        return f"{where}: no such field; {hint}"
     if kind == "value_error":
         return f"{where}: {message}" if isinstance(error["input"], dict) else f"{where}: {message}, got {shown}"
-    return f"{where}: {message.lower()}, got {shown}; correct it (see `shardproof schema`)"
+    return f"{where}: {message[:1].lower()}{message[1:]}, got {shown}; correct it (see `shardproof schema`)"
+
+
+def _place(location: Sequence[str | int], data: Any) -> str:
+    """The dotted path in the file: pydantic's location without the kinds of union members."""
+    node, steps = data, []
+    for step in location:
+        if isinstance(node, dict) and step not in node and node.get("kind") == step:
+            continue
+        steps.append(str(step))
+        if isinstance(node, dict):
+            node = node.get(step)
+        elif isinstance(node, list) and isinstance(step, int) and step < len(node):
+            node = node[step]
+    return ".".join(steps) or "top level"
 
 
 def _field_names(record: type[BaseModel]) -> list[str]:
@@ -135,8 +179,8 @@ def _field_names(record: type[BaseModel]) -> list[str]:
 def parse_value(text: str) -> Any:
     """A `--set` value: JSON where it parses (integers, lists, true, null), else the text itself."""
     try:
-        value = json.loads(text, object_pairs_hook=_unique, parse_constant=_refuse_constant)
-    except (json.JSONDecodeError, RecursionError, ValueError):
+        value = _parse_json(text)
+    except (json.JSONDecodeError, RecursionError):
         return text.strip()
     return text.strip() if isinstance(value, float) else value
 

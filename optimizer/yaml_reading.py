@@ -7,6 +7,7 @@ import yaml
 
 from models.errors import InputError
 
+MAX_CHARACTERS = 200_000
 MAX_DEPTH = 40  # levels of nesting, as in JSON
 
 
@@ -52,6 +53,8 @@ _add("int", r"^-?(?:0|[1-9][0-9]{0,30})$", "-0123456789")
 
 def parse_yaml(text: str) -> Any:
     """The value of a YAML text. Raises InputError with the line when it cannot be read."""
+    if len(text) > MAX_CHARACTERS:
+        raise InputError(f"{len(text)} characters of YAML; above {MAX_CHARACTERS} write JSON, which is read much faster")
     try:
         return yaml.load(text, Loader=_PlainLoader)
     except yaml.MarkedYAMLError as error:

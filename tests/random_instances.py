@@ -13,7 +13,7 @@ from models.strategy import DEGREES, ORDERS
 
 MOST_GPUS = 8
 KINDS = (("dense", "dense"), ("moe", "moe"), ("moe", "moe"), ("dense", "moe"), ("moe", "dense"))
-SIZES = ((0, 60), (3, 300), (6, 300), (12, 300), (12, 1200))  # strategies at least, plans at most
+SIZES = ((0, 60), (3, 300), (6, 300), (12, 300), (12, 800))  # strategies at least, plans at most
 
 
 class Theme(NamedTuple):
@@ -32,7 +32,7 @@ def random_instance(seed: int) -> Instance:
     least, most = rng.choice(SIZES)
     theme = Theme(rng.choice(KINDS), rng.choice(["classic", "folded", "folded", "folded"]), False)
     if rng.random() < 0.4:
-        theme, least, most = Theme(rng.choice(KINDS[1:]), "folded", True), 1, rng.choice([300, 300, 1200])
+        theme, least, most = Theme(rng.choice(KINDS[1:]), "folded", True), 1, rng.choice([300, 300, 800])
     elif theme.space == "classic":  # a small space
         least //= 4
     while True:

@@ -326,12 +326,30 @@ def test_audit_judges_every_claim() -> None:
         assert claim["ours"] is None or claim["verdict"] != "not_derivable"
 
 
-@pytest.mark.parametrize("quantity", ["tokens_per_s", "ms_per_token", "memory_utilization_pct", "communication_pct", "optimal_in_classic"])
-@pytest.mark.parametrize("degrees", [{"ep": 63}, {"ep": 2, "tp": 2, "pp": 32}, {"ep": 64, "tp": 3}, {"ep": 1, "tp": 1}])
-def test_an_audit_of_a_plan_that_cannot_run_still_judges_its_figures(quantity: str, degrees: Json, tmp_path: Path) -> None:
-    result = run("audit", claims(tmp_path, ("plan_runs", "1"), (quantity, "1"), degrees=degrees), "--json", "--quiet")
+@pytest.mark.parametrize(
+    "plan",
+    [
+        {"degrees": {"ep": 63}},
+        {"degrees": {"ep": 2, "tp": 2, "pp": 32}},
+        {"degrees": {"ep": 64, "tp": 3}},
+        {"degrees": {"ep": 1, "tp": 1}},
+        {"degrees": {"ep": 100_000, "tp": 100_000, "pp": 100_000}},
+        {"degrees": {"ep": 64, "tp": 2}, "stages": [8, 8]},
+        {"degrees": {"ep": 64, "tp": 2}, "placement": [[[0]]]},
+        {"degrees": {"ep": 64, "tp": 2}, "placement": [[[]] * 64] * 16},
+        {"degrees": {"ep": 64, "tp": 2}, "placement": [[[4095]] * 64] * 16},
+    ],
+    ids=lambda p: json.dumps(p)[:60],
+)
+def test_an_audit_of_a_plan_that_cannot_run_still_judges_every_claim(plan: Json, tmp_path: Path) -> None:
+    quantities = sorted({c["quantity"] for c in json.loads(CLAIMS.read_text(encoding="utf-8"))["claims"]})
+    path = claims(tmp_path, ("plan_runs", "1"), *((q, "1") for q in quantities))
+    write(path, json.loads(path.read_text(encoding="utf-8")) | {"plan": plan})
+    result = run("audit", path, "--json", "--quiet", "--effort", "1")
     assert result.exit_code == 5
-    assert json.loads(result.stdout)["claims"][0]["verdict"] == "contradicted"
+    verdicts = {c["quantity"]: c["verdict"] for c in json.loads(result.stdout)["claims"]}
+    assert verdicts.keys() == {"plan_runs", *quantities}
+    assert verdicts["plan_runs"] == "contradicted"
 
 
 @pytest.mark.parametrize("command", SOLVING)

@@ -6,7 +6,6 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
@@ -25,7 +24,6 @@ REMEDY = re.compile(
 )
 DEEP = 10_000
 SECONDS = 5
-MIXTRAL_YAML = TEXT  # JSON is YAML, so the instance is its own YAML form
 
 Path_ = tuple[str | int, ...]
 
@@ -296,7 +294,7 @@ def test_a_pattern_in_a_message_is_quoted_as_it_is() -> None:
     assert r"\s'" not in refused("search", MIXTRAL, "--set", "architecture.source=x", naming=("source",))
 
 
-@pytest.mark.parametrize("name", ["a\nError: b", "a\rb", "\x1b[2Jx", "\u202etxt", "k" * 1_000_000], ids=ascii)
+@pytest.mark.parametrize("name", ["a\nError: b", "a\rb", "\x1b[2Jx", "\u202etxt", "k" * 1_000_000], ids=lambda v: ascii(v[:20]))
 @pytest.mark.parametrize("where", ["a field", "a field twice", "a source", "a dtype", "a quantity of claims", "the instance of claims"])
 def test_hostile_names_cannot_forge_lines_or_flood_the_terminal(where: str, name: str, tmp_path: Path) -> None:
     quoted = json.dumps(name)
@@ -363,8 +361,9 @@ def test_a_plan_file_that_says_nothing_usable_is_refused(plan: object, field: st
 
 @pytest.mark.parametrize("suffix", [".yaml", ".yml", ".YAML"])
 def test_an_instance_may_be_yaml(suffix: str, tmp_path: Path) -> None:
+    """JSON is YAML, so the instance is its own YAML form; NO is text there, not false."""
     path = tmp_path / f"i{suffix}"
-    path.write_text("# a comment\n" + MIXTRAL_YAML.replace('"name": "mixtral8x7b_8gpu"', "name: NO  # text, not false"), encoding="utf-8")
+    path.write_text("# a comment\n" + TEXT.replace('"name": "mixtral8x7b_8gpu"', "name: NO"), encoding="utf-8")
     assert CliRunner().invoke(app, ["search", str(path), "--quiet"]).stdout.startswith("NO: OPTIMAL")
 
 
@@ -570,11 +569,8 @@ def test_a_document_without_claims_is_refused(tmp_path: Path) -> None:
     ],
     ids=lambda v: ascii(v[:40]),
 )
-@pytest.mark.parametrize("command", ["search", "prove"])
-def test_a_set_that_cannot_be_applied_is_named(command: str, text: str, word: str, tmp_path: Path) -> None:
-    (tmp_path / "plan.json").write_text('{"degrees": {}}', encoding="utf-8")
-    plan = [tmp_path / "plan.json"] if command == "prove" else []
-    refused(command, MIXTRAL, *plan, "--set", text, naming=(word,))
+def test_a_set_that_cannot_be_applied_is_named(text: str, word: str) -> None:
+    refused("search", MIXTRAL, "--set", text, naming=(word,))
 
 
 @pytest.mark.parametrize("text", ["x=1", "x.y=1", "=1", "x"])
@@ -645,27 +641,32 @@ LARGE = ("--set", "cluster.nodes=8192", "--space", "folded", "--set", "workload.
         ("workload.sequences=9999991",),
         ("architecture.layers.count=1000",),
         ('objective={"name": "throughput_per_gpu"}',),
-        ("workload.sequences=8388608", "space.microbatches=[7]"),
-        ("workload.sequences=8388608", "space.edp=[99991]"),
     ],
     ids=lambda s: " ".join(s) or "as is",
 )
 def test_the_effort_limit_bites_on_65536_gpus(instance: Path, settings: tuple[str, ...]) -> None:
     options = [o for s in settings for o in ("--set", s)]
-    done = spawned("search", instance, *LARGE, *options, "--effort", "1", timeout=2 * SECONDS)
+    done = spawned("search", instance, *LARGE, *options, "--effort", "1", timeout=SECONDS)
     assert done.returncode == 4, done.stderr
 
 
-@pytest.mark.parametrize("settings", [(), ("space.microbatches=[7]",)], ids=lambda s: " ".join(s) or "as is")
-def test_the_wall_limit_bites_on_65536_gpus(settings: tuple[str, ...]) -> None:
-    options = [o for s in settings for o in ("--set", s)]
-    done = spawned("search", LLAMA, *LARGE, *options, "--seconds", "1", timeout=2 * SECONDS)
-    assert done.returncode == 4, done.stderr
+@pytest.mark.parametrize("limit", [("--effort", "1"), ("--seconds", "1")], ids=" ".join)
+@pytest.mark.parametrize(
+    ("instance", "setting"),
+    [(LLAMA, "space.microbatches=[7]"), (REFERENCE, "space.edp=[99991]")],
+    ids=["no micro-batches fit", "no expert copies fit"],
+)
+def test_a_limit_bites_where_no_strategy_is_found_at_all(instance: Path, setting: str, limit: tuple[str, str]) -> None:
+    done = spawned("search", instance, *LARGE, "--set", setting, *limit, timeout=SECONDS)
+    assert done.returncode in (3, 4), done.stderr
 
 
-@pytest.mark.parametrize("limit", [("--seconds", "1"), ("--effort", "20")], ids=" ".join)
-def test_the_limit_covers_pricing_every_plan_within_epsilon(limit: tuple[str, str]) -> None:
-    done = spawned("search", REFERENCE, "--space", "folded", "--epsilon", "100", *limit, timeout=2 * SECONDS)
+def test_the_wall_limit_bites_on_65536_gpus() -> None:
+    assert spawned("search", LLAMA, *LARGE, "--seconds", "1", timeout=SECONDS).returncode == 4
+
+
+def test_the_wall_limit_covers_the_pricing_of_every_plan_within_epsilon() -> None:
+    done = spawned("search", REFERENCE, "--space", "folded", "--epsilon", "100", "--seconds", "1", timeout=2 * SECONDS)
     assert done.returncode == 4, done.stderr
 
 
@@ -673,11 +674,10 @@ def _thousand_layers() -> str:
     """1000 MoE layers, all different, each with its own skewed load over 512 experts."""
     data = json.loads(REFERENCE.read_text(encoding="utf-8"))
     layer = data["architecture"]["layers"][0]
-    shapes: list[Callable[[int], int]] = [lambda n: 64 + n % 64, lambda n: 256 * (1 + n % 7)]
     layers = [deepcopy(layer) | {"count": 1} for _ in range(1000)]
     for n, group in enumerate(layers):
-        group["attention"]["head_dim"] = shapes[0](n)
-        group["ffn"] |= {"experts": 512, "top_k": 8, "intermediate_size": shapes[1](n)}
+        group["attention"]["head_dim"] = 64 + n % 64
+        group["ffn"] |= {"experts": 512, "top_k": 8, "intermediate_size": 256 * (1 + n % 7)}
     data["architecture"]["layers"] = layers
     counts = [[1 + (n * 7919 + e * e * 104_729) % 997 for e in range(512)] for n in range(1000)]
     data["expert_load"] = {"counts": counts, "source": "assumed: skewed"}
@@ -691,5 +691,5 @@ def test_the_effort_limit_bites_on_a_thousand_different_layers(reference: bool, 
     if not reference:
         del data["reference"]
     (tmp_path / "large.json").write_text(json.dumps(data), encoding="utf-8")
-    done = spawned("search", tmp_path / "large.json", "--effort", "1", timeout=2 * SECONDS)
+    done = spawned("search", tmp_path / "large.json", "--effort", "1", timeout=SECONDS)
     assert done.returncode == 4, done.stderr
