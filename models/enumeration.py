@@ -27,6 +27,11 @@ R = TypeVar("R")
 
 def strategies(i: Instance) -> Iterator[Strategy]:
     """All strategies of the instance's space; memory, links and limits are not looked at."""
+    return (s for s in walk(i) if s is not None)
+
+
+def walk(i: Instance) -> Iterator[Strategy | None]:
+    """As `strategies`, with None now and then, so that a caller can stop where strategies are few and far between."""
     return _classic(i) if i.space.name == "classic" else _folded(i)
 
 
@@ -83,7 +88,7 @@ def _classic(i: Instance) -> Iterator[Strategy]:
                     yield s
 
 
-def _folded(i: Instance) -> Iterator[Strategy]:
+def _folded(i: Instance) -> Iterator[Strategy | None]:
     gpus = i.cluster.pool.gpus
     experts = _memoised(partial(_expert_sides, i))
     tensor = _tensor_degrees(i, gpus)
@@ -95,6 +100,7 @@ def _folded(i: Instance) -> Iterator[Strategy]:
                 for cp in _values(i, "cp", list(range(1, room // tp + 1))):
                     if context_covers(i, cp):
                         break
+                    yield None
                     for dp in _values(i, "dp", [d for d in parallel if d <= room // (tp * cp)]):
                         sides = experts(tp, tp * cp * dp)
                         for m in _microbatches(i, replicas, dp):

@@ -7,7 +7,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from models.errors import InputError
 from models.instance import Instance
@@ -30,9 +30,14 @@ class Arithmetic(Record):
     times: Number = "1"
     what: str = Field(min_length=1, max_length=400)
 
+    @field_validator("over")
+    @classmethod
+    def _over_something(cls, over: str) -> str:
+        if Fraction(over) == 0:
+            raise ValueError("must not be 0")
+        return over
+
     def value(self) -> Fraction:
-        if Fraction(self.over) == 0:
-            raise InputError(f'own_arithmetic "{self.what}": over must not be 0')
         return Fraction(self.times) * sum(map(Fraction, self.parts)) / Fraction(self.over)
 
 

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from models.errors import InputError, VerificationError
 from models.instance import COST_MODEL, Instance
 from optimizer.output import check_free, make_folder, to_json, write_file
-from optimizer.reading import get_path, parse_value, read_record, read_with_overrides, set_path, validate
+from optimizer.reading import check_path, parse_value, read_record, read_with_overrides, set_path, validate
 from optimizer.report import Json, header, search_json, tool_versions
 from optimizer.search import Options, find
 
@@ -67,12 +67,12 @@ def variants(request: BatchOptions) -> Iterator[Variant]:
         raise InputError(f"--vary: {count} variants; at most {MOST_VARIANTS} are solved in one batch, give fewer values")
     base = read_with_overrides(request.instance, request.overrides)
     for axis in axes:
-        get_path(base, axis.path)
+        check_path(base, axis.path, "--vary")
     for values in product(*(a.values for a in axes)):
         data = copy.deepcopy(base)
         settings = tuple((a.path, v) for a, v in zip(axes, values, strict=True))
         for path, value in settings:
-            set_path(data, path, parse_value(value))
+            set_path(data, path, parse_value(value, f"--vary {path}"), "--vary")
         yield Variant(settings, data)
 
 

@@ -4,10 +4,11 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from heapq import heapify, heappop, heappush
+from itertools import count
 from typing import NamedTuple
 
 from models.bounds import Bounds, root_bound
-from models.enumeration import strategies
+from models.enumeration import walk
 from models.evaluate import evaluate
 from models.instance import Instance
 from models.objective import near_limit, value_of
@@ -47,6 +48,8 @@ class Survey(NamedTuple):
     refuted: Counter[str]
     limited: bool
     wall_limited: bool
+    deadline: float | None
+    """of the search, on the monotonic clock"""
 
 
 def survey(instance: Instance, bounds: Bounds, effort: Effort, progress: Progress) -> Survey:
@@ -57,12 +60,15 @@ def survey(instance: Instance, bounds: Bounds, effort: Effort, progress: Progres
     deadline = None if effort.seconds is None else time.monotonic() + effort.seconds
     found: list[Survivor] = []
     refuted: Counter[str] = Counter()
-    number, limited, late = 0, False, False
-    for number, s in enumerate(strategies(instance), start=1):
-        late = number % 512 == 0 and deadline is not None and time.monotonic() > deadline
-        if late or number > effort.strategies:
-            number, limited = number - 1, True
+    number, late, spent = 0, False, False
+    for steps, s in enumerate(walk(instance)):
+        late = steps % 512 == 511 and deadline is not None and time.monotonic() > deadline
+        spent = steps >= effort.strategies
+        if late or spent:
             break
+        if s is None:
+            continue
+        number += 1
         if number % 50_000 == 0:
             progress(f"{number} strategies bounded, {len(found)} alive")
         step = bounds.work(s)
@@ -73,7 +79,7 @@ def survey(instance: Instance, bounds: Bounds, effort: Effort, progress: Progres
         else:
             found.append(Survivor(value_of(instance, s).of(step), False, number, s))
     heapify(found)
-    return Survey(found, number, refuted, limited, late)
+    return Survey(found, number, refuted, late or spent, late, deadline)
 
 
 def complete(instance: Instance, bounds: Bounds, s: Strategy) -> tuple[int, Candidate | None] | str:
@@ -95,16 +101,39 @@ def complete(instance: Instance, bounds: Bounds, s: Strategy) -> tuple[int, Cand
     return bound, Candidate(plan, evaluation.value)
 
 
-def enumerate_space(instance: Instance, epsilon_ppm: int, effort: Effort, progress: Progress) -> Claim:
-    """The claim that exhaustive enumeration supports; the checker has the last word."""
-    bounds = Bounds(instance, Terms(instance))
-    seen = survey(instance, bounds, effort, progress)
-    progress(f"{seen.seen} strategies, {len(seen.survivors)} have room for a plan")
+class Priced(NamedTuple):
+    """A finished plan with the bound of its strategy."""
+
+    number: int
+    bound: int
+    candidate: Candidate
+
+
+class Pricing(NamedTuple):
+    """What became of the promising strategies."""
+
+    done: list[Priced]
+    bound: int | None
+    """no plan of any strategy is below it; None when there is no strategy left"""
+    undecided: bool
+    """some strategy has a bound but no plan that was seen to run"""
+    left: int | None
+    """least bound of the strategies that were not looked at in time"""
+    late: bool
+    """the wall clock ended the pricing"""
+
+
+def price(instance: Instance, bounds: Bounds, seen: Survey, epsilon_ppm: int, effort: Effort) -> Pricing:
+    """Price strategies, least bound first, until the rest is out of reach or the effort is spent."""
     heap, done = seen.survivors, list[Priced]()
-    bound: int | None = None
-    best: int | None = None
-    undecided = False
-    while heap and (best is None or heap[0].bound <= near_limit(best, epsilon_ppm)):
+    bound, best, undecided = None, None, False
+    for looked in count():
+        if not heap or (best is not None and heap[0].bound > near_limit(best, epsilon_ppm)):
+            return Pricing(done, bound, undecided, None, False)
+        late = seen.deadline is not None and time.monotonic() > seen.deadline
+        if best is not None and (late or looked >= effort.strategies):
+            left = heap[0].bound
+            return Pricing(done, left if bound is None else min(bound, left), undecided, left, late)
         survivor = heappop(heap)
         if not survivor.priced:
             step = bounds.quick(survivor.strategy)
@@ -124,36 +153,35 @@ def enumerate_space(instance: Instance, epsilon_ppm: int, effort: Effort, progre
         if candidate is not None:
             done.append(Priced(survivor.number, least, candidate))
             best = candidate.value if best is None else min(best, candidate.value)
-    return _conclude(instance, seen, done, bound, undecided, epsilon_ppm)
+    raise AssertionError("count() does not end")
 
 
-class Priced(NamedTuple):
-    """A finished plan with the bound of its strategy."""
+def enumerate_space(instance: Instance, epsilon_ppm: int, effort: Effort, progress: Progress) -> Claim:
+    """The claim that exhaustive enumeration supports; the checker has the last word."""
+    bounds = Bounds(instance, Terms(instance))
+    seen = survey(instance, bounds, effort, progress)
+    progress(f"{seen.seen} strategies, {len(seen.survivors)} have room for a plan")
+    return _conclude(instance, seen, price(instance, bounds, seen, epsilon_ppm, effort), epsilon_ppm)
 
-    number: int
-    bound: int
-    candidate: Candidate
 
-
-def _conclude(instance: Instance, seen: Survey, done: list[Priced], bound: int | None, undecided: bool, epsilon_ppm: int) -> Claim:
+def _conclude(instance: Instance, seen: Survey, pricing: Pricing, epsilon_ppm: int) -> Claim:
     """What the priced plans and the bounds together support."""
     feasible, refuted = seen.seen - seen.refuted.total(), dict(sorted(seen.refuted.items()))
-    whole = not seen.limited and not undecided
-    if seen.limited:
-        bound = root_bound(instance)
-    if not done:
+    whole, late = not seen.limited and not pricing.undecided, seen.wall_limited or pricing.late
+    bound = root_bound(instance) if seen.limited else pricing.bound
+    if not pricing.done:
         status = Status.INFEASIBLE if whole else Status.UNKNOWN
-        return Claim(status, (), bound, (), None, False, seen.seen, feasible, refuted, seen.limited, "enumeration", seen.wall_limited)
+        return Claim(status, (), bound, (), None, False, seen.seen, feasible, refuted, seen.limited, "enumeration", late)
     assert bound is not None, "a plan was found, so a bound was"
-    done.sort()
+    done = sorted(pricing.done)
     best = min(d.candidate.value for d in done)
     cut = near_limit(best, epsilon_ppm)
     near = tuple(sorted((d.candidate for d in done if best < d.candidate.value <= cut), key=lambda c: c.value))
     optimal = tuple(d.candidate for d in done if d.candidate.value == best)
-    proved = whole and all(d.bound > best or d.candidate.value == best == d.bound for d in done)
-    decided = whole and all(d.bound > cut or d.candidate.value == d.bound for d in done)
+    beyond = pricing.left is None or pricing.left > best
+    proved = whole and beyond and all(d.bound > best or d.candidate.value == best == d.bound for d in done)
+    decided = whole and pricing.left is None and all(d.bound > cut or d.candidate.value == d.bound for d in done)
     status = Status.OPTIMAL if proved else Status.FEASIBLE
-    kept = optimal if proved else optimal[:1]
-    return Claim(
-        status, kept, min(bound, best), near, cut, decided, seen.seen, feasible, refuted, seen.limited, "enumeration", seen.wall_limited
-    )
+    listed = optimal if proved else optimal[:1]
+    least = best if proved else min(bound, best)
+    return Claim(status, listed, least, near, cut, decided, seen.seen, feasible, refuted, seen.limited, "enumeration", late)

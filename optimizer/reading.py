@@ -119,10 +119,10 @@ def read_with_overrides(path: Path, overrides: Sequence[str]) -> Any:
     """The file's value with each `PATH=VALUE` applied."""
     data = read_data(path)
     for override in overrides:
-        name, _, value = override.partition("=")
-        if not _ or not name.strip():
+        name, given, value = override.partition("=")
+        if not given or not name.strip():
             raise InputError(f'--set "{override[:80]}": write PATH=VALUE, e.g. workload.sequences=64')
-        set_path(data, name.strip(), parse_value(value))
+        set_path(data, name.strip(), parse_value(value, f"--set {name.strip()}"), "--set")
     return data
 
 
@@ -176,47 +176,60 @@ def _field_names(record: type[BaseModel]) -> list[str]:
     return sorted({name for part in parts for name in part.get("properties", {})})
 
 
-def parse_value(text: str) -> Any:
-    """A `--set` value: JSON where it parses (integers, lists, true, null), else the text itself."""
+def parse_value(text: str, origin: str) -> Any:
+    """A value given on the command line: JSON where it parses (integers, lists, true, null), else the text itself.
+
+    Raises InputError, naming `origin`, for numbers and texts that no file could hold.
+    """
     try:
+        text.encode()
         value = _parse_json(text)
     except (json.JSONDecodeError, RecursionError):
         return text.strip()
+    except (InputError, UnicodeEncodeError) as error:
+        raise InputError(f"{origin}: {error}; correct the value") from error
+    if next(_find_unreadable(value, ()), None) is not None:
+        raise InputError(f"{origin}: {text.strip()[:40]} is not a number that can be used; write a finite one of at most 30 digits")
     return text.strip() if isinstance(value, float) else value
 
 
-def set_path(data: Any, path: str, value: Any) -> None:
-    """Set one field of nested data, in place.
+def set_path(data: Any, path: str, value: Any, option: str) -> None:
+    """Set one field of nested data, in place; `option` is named when that fails.
 
     Steps are separated by dots; list positions are numbers. A list of one element may be stepped
     through without its index: `cluster.scale_out.latency_ns` skips `pools.0`. A constant so set
     is marked as assumed in the `sources` beside it.
     """
-    *steps, last = path.split(".")
-    node = data
-    for step in steps:
-        node = _step(node, step, path)
-    node = _owner(node, last)
-    if isinstance(node, list) and last.isdigit() and int(last) < len(node):
+    node, last = _reach(data, path, option)
+    if isinstance(node, list):
         node[int(last)] = value
-    elif isinstance(node, dict):
+    else:
         node[last] = value
         if isinstance(node.get("sources"), dict) and last != "sources":
             node["sources"][last] = "assumed: set on the command line"
-    else:
-        raise InputError(f"--set {path}: nothing to set at {last!r}; see `shardproof schema instance` for the fields")
 
 
-def get_path(data: Any, path: str) -> Any:
-    """The value at a path (steps as in `set_path`). Raises InputError when there is nothing to step into."""
+def check_path(data: Any, path: str, option: str) -> None:
+    """Raises InputError, naming `option`, when there is nothing to set at a path."""
+    _reach(data, path, option)
+
+
+def _reach(data: Any, path: str, option: str) -> tuple[Any, str]:
+    """The object or list that holds the last step of a path, and that step."""
     *steps, last = path.split(".")
     node = data
     for step in steps:
-        node = _step(node, step, path)
+        node = _step(node, step, path, option)
     node = _owner(node, last)
-    if isinstance(node, list):
-        return node[int(last)] if last.isdigit() and int(last) < len(node) else None
-    return node.get(last) if isinstance(node, dict) else None
+    if isinstance(node, dict) or (isinstance(node, list) and _position(last, node) is not None):
+        return node, last
+    raise InputError(f"{option} {path}: nothing to set at {last!r}; see `shardproof schema instance` for the fields")
+
+
+def _position(step: str, items: list[Any]) -> int | None:
+    """The list position that a step names; None when it names none."""
+    number = int(step) if step.isascii() and step.isdigit() and len(step) < 8 else len(items)
+    return number if number < len(items) else None
 
 
 def _owner(node: Any, name: str) -> Any:
@@ -230,11 +243,11 @@ def _owner(node: Any, name: str) -> Any:
             return node
 
 
-def _step(node: Any, step: str, path: str) -> Any:
+def _step(node: Any, step: str, path: str, option: str) -> Any:
     node = _owner(node, step)
-    if isinstance(node, list) and step.isdigit() and int(step) < len(node):
-        return node[int(step)]
+    if isinstance(node, list) and (position := _position(step, node)) is not None:
+        return node[position]
     if isinstance(node, dict) and isinstance(node.get(step), dict | list):
         return node[step]
     known = ", ".join(sorted(node)) if isinstance(node, dict) else f"0..{len(node) - 1}" if isinstance(node, list) else "nothing"
-    raise InputError(f"--set {path}: no {step!r} to step into; there is {known[:300]}")
+    raise InputError(f"{option} {path}: no {step!r} to step into; there is {known[:300]}")

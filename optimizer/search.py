@@ -1,6 +1,6 @@
 """Use cases: the best strategies of an instance, and the verdict on one plan. Nothing leaves unchecked."""
 
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import NamedTuple
 
 from models.bounds import Bounds
@@ -26,7 +26,7 @@ def parse_percent(text: str, option: str) -> int:
     """ "2.5" -> 25_000 parts per million. Raises InputError unless it is a number from 0 to 100."""
     try:
         value = Decimal(text.strip().removesuffix("%")) * 10_000
-    except InvalidOperation:
+    except ArithmeticError:
         value = Decimal(-1)
     if not (value.is_finite() and 0 <= value <= PPM):
         raise InputError(f'{option} "{text[:40]}": write a percentage from 0 to 100')
