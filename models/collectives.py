@@ -53,6 +53,8 @@ def all_gather(pool: Pool, size_bytes: int, pattern: Pattern) -> Comm:
 
     With g ranks per domain and d domains; uneven groups take the worst of each.
     """
+    if len(pattern) == 1:
+        return NOTHING
     counts = domain_counts(pattern)
     d, most, least = len(counts), max(counts), min(counts)
     cost = NOTHING
@@ -70,7 +72,7 @@ def reduce_scatter(pool: Pool, size_bytes: int, pattern: Pattern) -> Comm:
 
 def all_reduce(pool: Pool, size_bytes: int, pattern: Pattern) -> Comm:
     """Reduce-scatter, then all-gather (Rabenseifner)."""
-    return reduce_scatter(pool, size_bytes, pattern) + all_gather(pool, size_bytes, pattern)
+    return all_gather(pool, size_bytes, pattern).times(2)
 
 
 def all_to_all(pool: Pool, tokens: int, received: int, token_bytes: int, copies: int, pattern: Pattern) -> Comm:

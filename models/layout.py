@@ -78,6 +78,7 @@ def stage_neighbours_cross(strategy: Strategy, domain: int) -> bool:
     )
 
 
+@lru_cache(maxsize=8192)
 def domain_counts(pattern: Pattern) -> tuple[int, ...]:
     """Members of the group in each domain it touches."""
     return tuple(pattern.count(d) for d in range(max(pattern) + 1))

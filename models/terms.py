@@ -199,8 +199,7 @@ class Terms:
         if not isinstance(group.ffn, MoeFfn):
             whole = worst([all_reduce(self.pool, size, p) for p in groups.tp])
             return {"tensor_all_reduce": whole, "ffn_all_reduce": whole}
-        scatter = worst([reduce_scatter(self.pool, size, p) for p in groups.tp])
-        gather = worst([all_gather(self.pool, size, p) for p in groups.tp])
+        scatter = gather = worst([all_gather(self.pool, size, p) for p in groups.tp])  # mirror images of each other
         shared = {"shared_all_gather": gather, "shared_reduce_scatter": scatter} if group.ffn.shared_width else {}
         return {"tensor_reduce_scatter": scatter, "tensor_all_gather": gather} | shared
 
