@@ -2,13 +2,13 @@
 
 import hashlib
 from collections.abc import Iterator
-from typing import Annotated, Literal, Self
+from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
 from models.architecture import Architecture
 from models.cluster import Cluster
-from models.record import SOURCE_KINDS, Name, Record, SourcedRecord
+from models.record import SOURCE_KINDS, Name, Record, SourcedRecord, Text
 from models.space import Space
 from models.strategy import PlanFile
 from models.units import Nanoseconds, TokensPerSecond
@@ -40,7 +40,7 @@ class Instance(Record):
 
     format: Literal["shardproof-instance/1"]
     name: Name
-    assumptions: tuple[Annotated[str, Field(min_length=1, max_length=1000)], ...] = ()
+    assumptions: tuple[Text, ...] = Field(default=(), max_length=100)
     cluster: Cluster
     architecture: Architecture
     workload: Workload

@@ -2,12 +2,22 @@
 
 from typing import Annotated, Self
 
-from pydantic import BaseModel, ConfigDict, FailFast, Field, StringConstraints, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, FailFast, Field, StringConstraints, model_validator
 
 SOURCE_KINDS = ("measured", "datasheet", "paper", "assumed")  # strongest first
 
 Source = Annotated[str, StringConstraints(pattern=r"^(measured|datasheet|paper|assumed): \S", max_length=400)]
-Name = Annotated[str, StringConstraints(min_length=1, max_length=120)]
+
+
+def _printable(text: str) -> str:
+    """Refuses characters that could forge lines or move the cursor where the text is printed."""
+    if not text.isprintable():
+        raise ValueError("holds characters that cannot be printed; write it in one line of plain text")
+    return text
+
+
+Text = Annotated[str, StringConstraints(min_length=1, max_length=400), AfterValidator(_printable)]
+Name = Annotated[Text, StringConstraints(max_length=120)]
 
 
 class StopAtFirst(FailFast):

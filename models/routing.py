@@ -54,6 +54,7 @@ def _power_down(base: int, exponent: int) -> int:
     return result
 
 
+@lru_cache(maxsize=4096)
 def profile(contents: RankContents, loads: tuple[int, ...], top_k: int, tokens: int, patterns: tuple[Pattern, ...]) -> Profile:
     """The profile of one layer's placement when `tokens` tokens reach its EP group."""
     replicas = [0] * len(loads)

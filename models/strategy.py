@@ -6,7 +6,7 @@ from typing import Annotated, NamedTuple
 
 from pydantic import Field, field_validator
 
-from models.record import Record, StopAtFirst
+from models.record import Name, Record, StopAtFirst
 
 Degree = Annotated[int, Field(ge=1, le=100_000)]
 DEGREES = ("tp", "cp", "dp", "pp", "etp", "ep", "edp", "replicas", "microbatches")
@@ -83,7 +83,7 @@ Ranks = Annotated[tuple[Held, ...], StopAtFirst()]
 class PlanFile(Record):
     """A plan as a user writes it: only `degrees` is needed; the rest is chosen best when absent."""
 
-    name: str | None = None
+    name: Name | None = None
     degrees: Degrees
     order: str | None = Field(default=None, description="rank order, innermost first, e.g. " + DEFAULT_ORDER)
     stages: Annotated[tuple[Degree, ...], StopAtFirst()] | None = Field(

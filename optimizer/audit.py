@@ -11,7 +11,7 @@ from pydantic import Field, field_validator
 
 from models.errors import InputError
 from models.instance import Instance
-from models.record import Record
+from models.record import Name, Record, Text
 from models.strategy import PlanFile
 from optimizer.output import check_free, to_json, write_folder
 from optimizer.quantities import QUANTITIES, Figure, NoPriceError, Subject
@@ -28,7 +28,7 @@ class Arithmetic(Record):
     parts: tuple[Number, ...] = Field(min_length=1, max_length=50)
     over: Number = "1"
     times: Number = "1"
-    what: str = Field(min_length=1, max_length=400)
+    what: Text
 
     @field_validator("over")
     @classmethod
@@ -44,7 +44,7 @@ class Arithmetic(Record):
 class Claim(Record):
     """One statement of a document about a quantity we can derive, or one it leaves underived."""
 
-    claim: str = Field(min_length=1, max_length=400, description="the document's words")
+    claim: Text = Field(description="the document's words")
     quantity: str = Field(description="what it is about; see the list in docs/cli.md")
     said: Number = Field(description="the document's figure; its last digit sets the tolerance")
     relation: Literal["equals", "at_most", "at_least"] = "equals"
@@ -55,8 +55,8 @@ class Claims(Record):
     """A plan with the claims made for it."""
 
     format: Literal["shardproof-claims/1"]
-    name: str
-    source: str
+    name: Name
+    source: Text
     instance: str = Field(description="instance file, relative to this file")
     plan: PlanFile
     claims: tuple[Claim, ...] = Field(min_length=1, max_length=1000)

@@ -31,7 +31,10 @@ Overrides = Annotated[list[str] | None, typer.Option("--set", metavar="PATH=VALU
 Space = Annotated[str | None, typer.Option(help="classic or folded, instead of the instance's space")]
 Objective = Annotated[str | None, typer.Option(help="latency, throughput, throughput_per_gpu, cost or gpus")]
 Effort = Annotated[
-    int, typer.Option(min=1, max=10**9, help="deterministic limit: 1 is a thousand strategies, or 0.1 deterministic solver seconds")
+    int,
+    typer.Option(
+        min=1, max=10**9, help="deterministic limit: 1 is a thousand steps of the enumeration, or 0.1 deterministic solver seconds"
+    ),
 ]
 Seconds = Annotated[float | None, typer.Option(min=0.0, help="wall limit; a result that it cuts short is not reproducible")]
 Seed = Annotated[int, typer.Option(min=0, max=2**31 - 1, help="of the solver")]

@@ -24,6 +24,11 @@ def leave(code: int, message: str) -> NoReturn:
     raise typer.Exit(code)
 
 
+def _drop_output() -> None:
+    """Keeps the interpreter from flushing to a broken standard output once more."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 def one_line(text: str, most: int = 1000) -> str:
     """`text` with what cannot be printed escaped, and its middle left out when it is long: input cannot forge output."""
     if len(text) > 4 * most:
@@ -46,9 +51,12 @@ def outcomes(command: Callable[P, int]) -> Callable[P, None]:
             leave(OUR_BUG, f"Error: our own answer failed its verification: {error}. This is our bug; please report it with the instance.")
         except KeyboardInterrupt:
             leave(INTERRUPTED, "interrupted")
-        except BrokenPipeError:  # the reader went away; keep the interpreter from flushing to it again
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        except BrokenPipeError:  # the reader went away
+            _drop_output()
             code = 0
+        except OSError as error:  # every file of ours is read and written under its own guard
+            _drop_output()
+            leave(BAD_INPUT, f"Error: standard output cannot be written ({error.strerror}); send it elsewhere")
         raise typer.Exit(code)
 
     return run

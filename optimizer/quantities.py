@@ -35,11 +35,15 @@ class Subject:
         self.instance, self.plan, self.broken = instance, plan, broken
         self.options, self.progress = options, progress
 
-    @cached_property
-    def evaluation(self) -> Evaluation:
+    def require_layout(self) -> None:
+        """Raises NoPriceError unless degrees, stages and placement fit together."""
         unpriced = [v for v in self.broken if v.rule not in PRICED]
         if unpriced:
             raise NoPriceError(f"the plan cannot be laid out, so it has no such figure: {unpriced[0].sentence}")
+
+    @cached_property
+    def evaluation(self) -> Evaluation:
+        self.require_layout()
         return evaluate(self.instance, self.plan)
 
     @cached_property
@@ -108,6 +112,7 @@ def experts_mapped(s: Subject) -> Figure:
 
 
 def experts_max_over_mean(s: Subject) -> Figure:
+    s.require_layout()
     sizes = [len(rank) for layer in s.plan.placement for rank in layer]
     if not sizes:
         return Figure(None, "the model has no experts")
@@ -115,6 +120,7 @@ def experts_max_over_mean(s: Subject) -> Figure:
 
 
 def load_max_over_mean(s: Subject) -> Figure:
+    s.require_layout()
     ratios = []
     for number, layer in enumerate(s.plan.placement):
         loads = s.instance.load_of_moe_layer(number)
@@ -174,7 +180,7 @@ def plan_runs(s: Subject) -> Figure:
 def dag_derivable(s: Subject) -> Figure:
     from optimizer.export.dag import deployment_dag
 
-    assert s.evaluation, "a plan without a price has no graph either"
+    s.require_layout()
     dag = deployment_dag(s.instance, s.plan)
     return Figure(Fraction(1), f"a graph of {len(dag['nodes'])} nodes and {len(dag['edges'])} edges was derived from the plan")
 
