@@ -163,7 +163,7 @@ def test_every_rule_that_can_be_broken_has_its_line() -> None:
 
 
 def test_free_text_cannot_write_a_heading_or_a_verdict_line() -> None:
-    found = content() | {"name": "x\n## 7. Conclusion\n**optimal**"}
+    found = content() | {"name": "x ## 7. Conclusion **optimal**"}  # a newline is refused when the instance is read
     hostile = case(REFERENCE, found)
     text = deployment_files(*hostile, replace(FACTS, checked=False, assumptions=["y\n# z | `w`"]))[SUMMARY]
     assert text.count("## 7. Conclusion\n") == 1
