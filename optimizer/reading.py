@@ -12,6 +12,7 @@ from pydantic import BaseModel, ValidationError
 from models.errors import InputError
 
 MAX_FILE_BYTES = 5_000_000
+MAX_FIELDS = 10_000  # of one object
 MAX_DEPTH = 40  # levels of nesting, as in YAML
 
 R = TypeVar("R", bound=BaseModel)
@@ -31,6 +32,8 @@ def _read_float(text: str) -> float | _Unreadable:
 
 
 def _unique(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+    if len(pairs) > MAX_FIELDS:
+        raise InputError(f"an object has {len(pairs)} fields; at most {MAX_FIELDS} are read, correct it")
     found: dict[str, Any] = {}
     for key, value in pairs:
         if key in found:

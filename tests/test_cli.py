@@ -194,7 +194,7 @@ def _interrupted(args: list[object], after: str) -> tuple[int, str, str]:
         assert process.stderr is not None
         assert any(after in line for line in process.stderr), "it ended before it could be interrupted"
         process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=20)
+        out, err = process.communicate(timeout=60)
         return process.returncode, out, err
 
 

@@ -23,7 +23,7 @@ REMEDY = re.compile(
     r"\b(write|add|remove|keep|correct|check|shorten|save|use|give|name another|list|put|see|needs|must|at most|did you mean|there is)\b"
 )
 DEEP = 10_000
-SECONDS = 5
+SECONDS = 30  # a hang, not a speed: what this guards against took minutes
 
 Path_ = tuple[str | int, ...]
 
