@@ -37,6 +37,9 @@ RULES = (
 )
 """Every rule by name, in the order of R1-R19."""
 
+ON_PRICED_PLANS = ("memory", "link", "ttft", "tpot", "rate")
+"""R15-R19: a plan that breaks only these can still be laid out and priced."""
+
 
 class Violation(NamedTuple):
     """A broken rule: what is needed, what there is, and the sentence that says so."""

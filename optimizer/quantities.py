@@ -8,7 +8,7 @@ from typing import NamedTuple
 from models.evaluate import Evaluation, evaluate
 from models.instance import Instance
 from models.result import Status
-from models.rules import Violation
+from models.rules import ON_PRICED_PLANS, Violation
 from models.strategy import Plan
 from optimizer.enumerate import Progress
 from optimizer.search import Options, find, resolve
@@ -25,9 +25,6 @@ class NoPriceError(Exception):
     """A figure was asked of a plan whose degrees, stages and placement do not fit together."""
 
 
-PRICED = ("memory", "link", "ttft", "tpot", "rate")  # a plan that breaks only these has figures all the same
-
-
 class Subject:
     """The plan under audit; what several figures need is worked out once."""
 
@@ -37,7 +34,7 @@ class Subject:
 
     def require_layout(self) -> None:
         """Raises NoPriceError unless degrees, stages and placement fit together."""
-        unpriced = [v for v in self.broken if v.rule not in PRICED]
+        unpriced = [v for v in self.broken if v.rule not in ON_PRICED_PLANS]
         if unpriced:
             raise NoPriceError(f"the plan cannot be laid out, so it has no such figure: {unpriced[0].sentence}")
 

@@ -9,7 +9,7 @@ from models.evaluate import Evaluation, evaluate
 from models.instance import Instance
 from models.placement import contiguous
 from models.result import Candidate, Claim, Status
-from models.rules import Violation, violations
+from models.rules import ON_PRICED_PLANS, Violation, violations
 from models.strategy import Plan, PlanFile, Strategy, complete_stages, fill_degrees
 from models.units import PPM
 from optimizer.check import check_candidate, check_claim
@@ -98,7 +98,7 @@ def resolve(instance: Instance, stated: PlanFile) -> tuple[Plan, tuple[str, ...]
     strategy, filled = fill_degrees(stated.degrees, stated.order, dense=not instance.architecture.experts)
     plan = _default_plan(instance, strategy, stated)
     broken = _about(stated, violations(instance, plan))
-    structural = [v for v in broken if v.rule not in ("memory", "link", "ttft", "tpot", "rate")]
+    structural = [v for v in broken if v.rule not in ON_PRICED_PLANS]
     if structural or (stated.stages and (stated.placement or not instance.architecture.moe_layers)):
         return plan, filled, broken
     best = _best_completion(instance, strategy, stated)
