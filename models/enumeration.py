@@ -5,7 +5,7 @@ Order: replicas, pp, tp, cp, dp, microbatches, ep, etp, rank order, each ascendi
 
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from models.instance import Instance
 from models.rules import (
@@ -24,14 +24,41 @@ from models.strategy import Strategy
 
 R = TypeVar("R")
 
+Side = tuple[int, int, int]
+"""etp, ep, edp"""
+
+
+class Block(NamedTuple):
+    """Strategies that share all but micro-batches, expert side and rank order; each combination of those is one."""
+
+    replicas: int
+    pp: int
+    tp: int
+    cp: int
+    dp: int
+    microbatches: tuple[int, ...]
+    sides: tuple[Side, ...]
+    orders: tuple[str, ...]
+
+    @property
+    def size(self) -> int:
+        return len(self.microbatches) * len(self.sides) * len(self.orders)
+
+    def strategy(self, microbatches: int, side: Side, order: str) -> Strategy:
+        return Strategy(self.tp, self.cp, self.dp, self.pp, *side, self.replicas, microbatches, order)
+
+    def strategies(self) -> Iterator[Strategy]:
+        """In the stated order."""
+        return (self.strategy(m, side, order) for m in self.microbatches for side in self.sides for order in self.orders)
+
 
 def strategies(i: Instance) -> Iterator[Strategy]:
     """All strategies of the instance's space; memory, links and limits are not looked at."""
-    return (s for s in walk(i) if s is not None)
+    return (s for block in blocks(i) for s in block.strategies())
 
 
-def walk(i: Instance) -> Iterator[Strategy | None]:
-    """As `strategies`, with None now and then, so that a caller can stop where strategies are few and far between."""
+def blocks(i: Instance) -> Iterator[Block]:
+    """The space in blocks; empty ones too, so that a caller can stop where strategies are few and far between."""
     return _classic(i) if i.space.name == "classic" else _folded(i)
 
 
@@ -60,15 +87,15 @@ def _expert_degrees(i: Instance, most: int) -> list[int]:
     return _values(i, "ep", [v for v in divisors(i.architecture.experts or 1) if v <= most and not experts_divide(i, v)])
 
 
-def _microbatches(i: Instance, replicas: int, dp: int) -> list[int]:
+def _microbatches(i: Instance, replicas: int, dp: int) -> tuple[int, ...]:
     sequences = i.workload.sequences
     if sequences % (replicas * dp):
-        return []
+        return ()
     values = divisors(sequences // (replicas * dp))
-    return _values(i, "microbatches", [m for m in values if not batch_divides(i, replicas, dp, m)])
+    return tuple(_values(i, "microbatches", [m for m in values if not batch_divides(i, replicas, dp, m)]))
 
 
-def _classic(i: Instance) -> Iterator[Strategy]:
+def _classic(i: Instance) -> Iterator[Block]:
     gpus = i.cluster.pool.gpus
     if not all(i.space.admits(d, 1) for d in ("cp", "edp", "replicas")):
         return
@@ -82,36 +109,38 @@ def _classic(i: Instance) -> Iterator[Strategy]:
                 continue
             if not (i.space.admits("ep", ep) and i.space.admits("dp", ep) and i.space.admits("etp", tp)):
                 continue
-            for m in _microbatches(i, 1, ep):
-                s = Strategy(tp, 1, ep, pp, tp, ep, 1, 1, m)
-                if not tp_in_domain(i, s):
-                    yield s
+            yield _in_domain(i, Block(1, pp, tp, 1, ep, _microbatches(i, 1, ep), ((tp, ep, 1),), i.space.orders))
 
 
-def _folded(i: Instance) -> Iterator[Strategy | None]:
+def _folded(i: Instance) -> Iterator[Block]:
     gpus = i.cluster.pool.gpus
-    experts = _memoised(partial(_expert_sides, i))
+    experts, micro = _memoised(partial(_expert_sides, i)), _memoised(partial(_microbatches, i))
     tensor = _tensor_degrees(i, gpus)
     for replicas in _values(i, "replicas", [r for r in divisors(i.workload.sequences) if r <= gpus]):
-        parallel = divisors(i.workload.sequences // replicas)
+        parallel = _values(i, "dp", divisors(i.workload.sequences // replicas))
         for pp in _values(i, "pp", list(range(1, min(gpus // replicas, i.architecture.layer_count) + 1))):
             room = gpus // (replicas * pp)
             for tp in tensor:
                 for cp in _values(i, "cp", list(range(1, room // tp + 1))):
                     if context_covers(i, cp):
                         break
-                    yield None
-                    for dp in _values(i, "dp", [d for d in parallel if d <= room // (tp * cp)]):
+                    yield Block(replicas, pp, tp, cp, 1, (), (), ())
+                    for dp in parallel:
+                        if dp > room // (tp * cp):
+                            break
                         sides = experts(tp, tp * cp * dp)
-                        for m in _microbatches(i, replicas, dp):
-                            for etp, ep, edp in sides:
-                                for order in i.space.orders:
-                                    s = Strategy(tp, cp, dp, pp, etp, ep, edp, replicas, m, order)
-                                    if not i.space.tp_in_domain or not tp_in_domain(i, s):
-                                        yield s
+                        if sides:
+                            yield _in_domain(i, Block(replicas, pp, tp, cp, dp, micro(replicas, dp), sides, i.space.orders))
 
 
-def _expert_sides(i: Instance, tp: int, stage_gpus: int) -> list[tuple[int, int, int]]:
+def _in_domain(i: Instance, block: Block) -> Block:
+    """The block without the rank orders in which a tensor-parallel group leaves its domain, where that is asked for."""
+    if not i.space.tp_in_domain or not block.size:
+        return block
+    return block._replace(orders=tuple(o for o in block.orders if not tp_in_domain(i, block.strategy(1, block.sides[0], o))))
+
+
+def _expert_sides(i: Instance, tp: int, stage_gpus: int) -> tuple[Side, ...]:
     """(etp, ep, edp) with product `stage_gpus`."""
     found = []
     for ep in _expert_degrees(i, stage_gpus):
@@ -121,7 +150,7 @@ def _expert_sides(i: Instance, tp: int, stage_gpus: int) -> list[tuple[int, int,
             edp = stage_gpus // (ep * etp)
             if not (expert_width_divides(i, etp) or dense_model(i, tp, etp)) and i.space.admits("edp", edp):
                 found.append((etp, ep, edp))
-    return found
+    return tuple(found)
 
 
 def _memoised(function: Callable[[int, int], R]) -> Callable[[int, int], R]:

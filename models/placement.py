@@ -1,6 +1,6 @@
 """Experts to EP ranks: all placements of a small layer, and bounds on every placement of a large one."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from fractions import Fraction
 from functools import lru_cache
 from itertools import accumulate
@@ -15,6 +15,12 @@ from models.units import CERTAIN, WHOLE, ceil_div
 MOST_STATES = 2_000  # partial placements kept before a layer counts as large
 MOST_EXPERTS = 16  # a layer with more experts of more than a few different loads counts as large at once
 FEW_LOADS = 3
+
+
+Proved = Mapping[tuple[tuple[int, ...], int], int]
+"""(loads, ranks) -> a load that some rank carries at least, in every placement without replicas: what arguments have shown."""
+
+NOTHING_PROVED: Proved = {}
 
 
 class Front(NamedTuple):
@@ -52,11 +58,19 @@ def every_profile(loads: tuple[int, ...], top_k: int, ep: int, tokens: int, patt
         return Front(((profile(only, loads, top_k, tokens, patterns), only),), True)
     found = all_placements(loads, ep, patterns)
     if found is None:
-        return Front(((ideal_profile(loads, top_k, ep, tokens, patterns), None),), False)
+        return ideal_front(loads, top_k, ep, tokens, patterns, NOTHING_PROVED)
     distinct = {profile(p, loads, top_k, tokens, patterns): p for p in found}
     return Front(tuple(sorted(distinct.items())), True)
 
 
+def ideal_front(
+    loads: tuple[int, ...], top_k: int, ep: int, tokens: int, patterns: tuple[Pattern, ...], proved: Proved
+) -> Front:
+    """The front of a large layer: one profile that no placement undercuts."""
+    return Front(((ideal_profile(loads, top_k, ep, tokens, patterns, proved), None),), False)
+
+
+@lru_cache(maxsize=65_536)
 def all_placements(loads: tuple[int, ...], ep: int, patterns: tuple[Pattern, ...]) -> list[RankContents] | None:
     """One representative of every class of placements with the same loads per rank and domain.
 
@@ -99,10 +113,12 @@ def _alike(state: RankContents, loads: tuple[int, ...], patterns: tuple[Pattern,
     return tuple(sorted(tuple(sorted(ranks)) for ranks in domains.values()))
 
 
-def ideal_profile(loads: tuple[int, ...], top_k: int, ep: int, tokens: int, patterns: tuple[Pattern, ...]) -> Profile:
+def ideal_profile(
+    loads: tuple[int, ...], top_k: int, ep: int, tokens: int, patterns: tuple[Pattern, ...], proved: Proved = NOTHING_PROVED
+) -> Profile:
     """Lower bounds on each component, over every placement without replicas."""
     copies = max(_least_copies(loads, top_k, pattern) for pattern in patterns)
-    hottest = ceil_div(tokens * top_k * least_maximum(loads, ep), sum(loads))
+    hottest = ceil_div(tokens * top_k * max(least_maximum(loads, ep), proved.get((loads, ep), 0)), sum(loads))
     return Profile(hottest, least_maximum(_touches(loads, top_k, tokens), ep), copies)
 
 
@@ -136,6 +152,7 @@ def least_maximum(weights: tuple[int, ...], ranks: int) -> int:
     return best
 
 
+@lru_cache(maxsize=65_536)
 def _least_copies(loads: tuple[int, ...], top_k: int, pattern: Pattern) -> int:
     """Lower bound on the copies through the busiest scale-out port.
 

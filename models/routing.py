@@ -44,9 +44,30 @@ def expected_touches(load: int, total: int, top_k: int, tokens: int, replicas: i
     return ceil_div(touch_probability(routing_probability(load, total, top_k, replicas), tokens) * WHOLE, CERTAIN)
 
 
+@lru_cache(maxsize=4096)
+def misses_after_doublings(loads: tuple[int, ...], top_k: int, doublings: int) -> tuple[int, ...]:
+    """For each expert the chance that 2**doublings tokens miss it: `touch_probability` is CERTAIN less this, exactly."""
+    if doublings == 0:
+        total = sum(loads)
+        return tuple(CERTAIN - routing_probability(w, total, top_k) for w in loads)
+    return tuple(m * m >> 32 for m in misses_after_doublings(loads, top_k, doublings - 1))
+
+
+@lru_cache(maxsize=65_536)
+def least_touches(loads: tuple[int, ...], top_k: int, tokens: int) -> int:
+    """At most the expected touches of all experts together, 2**-20: those by the largest power of two of tokens within `tokens`.
+
+    More tokens touch no fewer experts: in `_power_down` the largest power is the last factor, and no factor exceeds 1.
+    """
+    missed = sum(misses_after_doublings(loads, top_k, tokens.bit_length() - 1))
+    return ceil_div((CERTAIN * len(loads) - missed) * WHOLE, CERTAIN)
+
+
 def _power_down(base: int, exponent: int) -> int:
     result = CERTAIN
     while exponent and result:
+        if not base:
+            return 0
         if exponent & 1:
             result = result * base >> 32
         base = base * base >> 32

@@ -143,20 +143,29 @@ class Terms:
 
     def compute(self, group_index: int, shape: Shape, profile: Profile | None) -> dict[str, int]:
         """Named computations of one layer, ns; what does not depend on placement is computed once."""
-        group, etp = self.arch.layers[group_index], shape.etp
-        found = dict(self._once((group_index, *shape[:5]), lambda: self._attention_side(group, shape)))
-        if isinstance(group.ffn, MoeFfn):
+        found = dict(self.attention_side(group_index, shape))
+        if isinstance(self.arch.layers[group_index].ffn, MoeFfn):
             assert profile is not None, "a MoE layer is priced with its placement"
-            ffn, inputs, touched = group.ffn, profile.tokens, profile.touched
-            key = ("experts", group_index, inputs, touched, etp)
-            found["experts"] = self._once(key, lambda: self._ns(*routed_experts(self.arch, ffn, inputs, touched, etp)))
+            found["experts"] = self.experts_ns(group_index, profile.tokens, profile.touched, shape.etp)
         return found
+
+    def attention_side(self, group_index: int, shape: Shape) -> dict[str, int]:
+        """Named computations of a layer but those of its routed experts, ns; they depend on the first five numbers of the shape."""
+        group = self.arch.layers[group_index]
+        return self._once((group_index, *shape[:5]), lambda: self._attention_side(group, shape))
+
+    def experts_ns(self, group_index: int, inputs: int, touched: int, etp: int) -> int:
+        """Routed experts of a layer on a rank with `inputs` expert inputs that reads `touched` (2**-20) experts, ns."""
+        ffn = self.arch.layers[group_index].ffn
+        assert isinstance(ffn, MoeFfn), "only MoE layers have routed experts"
+        key = ("experts", group_index, inputs, touched, etp)
+        return self._once(key, lambda: self._ns(*routed_experts(self.arch, ffn, inputs, touched, etp)))
 
     def _ns(self, *works: Work) -> int:
         return sum(operator_ns(self.pool.accelerator, self.arch, w) for w in works)
 
     def _attention_side(self, group: LayerGroup, shape: Shape) -> dict[str, int]:
-        """All computations of a layer but the routed experts."""
+        """As `attention_side`, computed."""
         arch, ffn, workload = self.arch, group.ffn, self.instance.workload
         prefill = workload.kind == "prefill"
         shard = Shard(shape.sequences, shape.tokens, shape.rank_tokens if prefill else shape.tokens)
