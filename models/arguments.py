@@ -1,4 +1,4 @@
-"""Placement problems on their own, and the arguments that no placement keeps a threshold.
+"""Arguments that no placement of a problem keeps a threshold.
 
 `refute` accepts an argument or raises `Refused` with the place and the reason. The grammar and the
 soundness of each kind: `docs/certificate.md`. Integers only; no search: the work is that of tables
@@ -6,78 +6,21 @@ whose sizes are added up beforehand and held under a budget.
 """
 
 from collections.abc import Iterator
-from math import lcm
-from typing import Annotated, Literal, NamedTuple, Self
+from typing import Annotated, Literal, NamedTuple
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
+from models.assignment import contradicts, system
+from models.packing import LARGEST, Natural, Naturals, Problem, RankClass, Refused
 from models.patterns import Item, dearest_pattern_exceeds, table_steps
 from models.record import Record, StopAtFirst
-from models.units import ceil_div
 
-MOST_DIGITS = 30
-LARGEST = 10**MOST_DIGITS
-MOST_EXPERTS = 4096
-MOST_RANKS = 65_536
 MOST_SEPARATIONS = 12
 MOST_STEPS = 60_000_000
 MOST_VARIABLES = 200_000
 
-Natural = Annotated[int, Field(ge=0, lt=LARGEST)]
 Positive = Annotated[int, Field(ge=1, lt=LARGEST)]
 Signed = Annotated[int, Field(gt=-LARGEST, lt=LARGEST)]
-Naturals = Annotated[tuple[Natural, ...], StopAtFirst()]
-
-
-class Refused(Exception):
-    """Not proved: what fails, and where in the argument. Never says that the statement is false."""
-
-    def __init__(self, reason: str, where: str = "") -> None:
-        super().__init__(reason)
-        self.reason, self.where = reason, where
-
-
-class RankClass(Record):
-    """`ranks` ranks alike: each holds at most `slots` replicas, of at most `memory` in all, at a relative `speed`."""
-
-    ranks: Annotated[int, Field(ge=1, le=MOST_RANKS)]
-    slots: Annotated[int, Field(ge=1, le=MOST_EXPERTS)]
-    speed: Annotated[int, Field(ge=1, le=10**9)] = 1
-    memory: Natural | None = None
-
-
-class Problem(Record):
-    """Experts with loads (and sizes) to place on ranks; each gets 1 to `replicas` replicas on different ranks."""
-
-    loads: Annotated[Naturals, Field(min_length=1, max_length=MOST_EXPERTS)]
-    classes: tuple[RankClass, ...] = Field(min_length=1, max_length=64)
-    replicas: Annotated[int, Field(ge=1, le=64)] = 1
-    sizes: Annotated[Naturals, Field(max_length=MOST_EXPERTS)] | None = None
-
-    @model_validator(mode="after")
-    def _parts_fit(self) -> Self:
-        if self.sizes is not None and len(self.sizes) != len(self.loads):
-            raise ValueError(f"{len(self.sizes)} sizes for {len(self.loads)} loads; give one each")
-        if self.sizes is None and any(c.memory is not None for c in self.classes):
-            raise ValueError("a class has a memory, but the experts have no sizes; give both or neither")
-        if self.ranks > MOST_RANKS:
-            raise ValueError(f"{self.ranks} ranks; at most {MOST_RANKS} are supported")
-        if self.slots < len(self.loads):
-            raise ValueError(f"{self.slots} slots for {len(self.loads)} experts; every expert needs one")
-        return self
-
-    @property
-    def ranks(self) -> int:
-        return sum(c.ranks for c in self.classes)
-
-    @property
-    def slots(self) -> int:
-        return sum(c.ranks * c.slots for c in self.classes)
-
-    @property
-    def full(self) -> bool:
-        """Every slot of every rank is taken in every placement."""
-        return self.replicas == 1 and self.slots == len(self.loads)
 
 
 class Prices(Record):
@@ -228,49 +171,6 @@ def _leaving_out(pairs: list[tuple[int, int]]) -> Iterator[frozenset[int]]:
             yield others | {e}
 
 
-class Row(NamedTuple):
-    """sum of coefficient * variable <= right side, or = where `equality`."""
-
-    terms: tuple[tuple[int, int], ...]
-    """(variable, coefficient)"""
-    right: int
-    equality: bool
-
-
-def system(problem: Problem, threshold: int) -> tuple[list[Row], list[int]]:
-    """A linear relaxation of "no rank carries more than threshold * speed": rows, and upper bounds of the 0-1 variables.
-
-    Variable (e * replicas + r) * ranks + j says that expert e has r + 1 replicas, one of them on rank
-    j. With M the least common multiple of 1..replicas, the rows are, in order: for each expert
-    sum M / (r + 1) x = M; for each rank its load * M, its slots (all taken where `full`), and its
-    memory where it has one; for each expert and rank at most one replica, where replicas > 1. Equal
-    ranks are numbered by first use, experts heaviest first: the i-th lies on the first (i + 1) * replicas
-    of each class.
-    """
-    n, count, ranks = len(problem.loads), problem.replicas, problem.ranks
-    m = lcm(*range(1, count + 1))
-    of_expert = [[((e * count + r) * ranks, m // (r + 1)) for r in range(count)] for e in range(n)]
-    rows = [Row(tuple((v + j, a) for v, a in of_expert[e] for j in range(ranks)), m, True) for e in range(n)]
-    upper = [0] * (n * count * ranks)
-    order = sorted(range(n), key=lambda e: (-problem.loads[e], e))
-    first = 0
-    for c in problem.classes:
-        for j in range(first, first + c.ranks):
-            every = [(e, v + j, a) for e in range(n) for v, a in of_expert[e]]
-            rows.append(Row(tuple((v, a * problem.loads[e]) for e, v, a in every), m * threshold * c.speed, False))
-            rows.append(Row(tuple((v, 1) for _, v, _ in every), c.slots, problem.full))
-            if c.memory is not None and problem.sizes is not None:
-                rows.append(Row(tuple((v, problem.sizes[e]) for e, v, _ in every), c.memory, False))
-            for i, e in enumerate(order):
-                if j - first < (i + 1) * count:
-                    for v, _ in of_expert[e]:
-                        upper[v + j] = 1
-        first += c.ranks
-    if count > 1:
-        rows += [Row(tuple((v + j, 1) for v, _ in of_expert[e]), 1, False) for e in range(n) for j in range(ranks)]
-    return rows, upper
-
-
 def _refute_by_branching(problem: Problem, threshold: int, branch: Branch, budget: Budget, where: str) -> None:
     """Every leaf contradicts the bounds on its path, and every 0-1 assignment reaches a leaf."""
     size = len(problem.loads) * problem.replicas * problem.ranks
@@ -286,7 +186,7 @@ def _refute_by_branching(problem: Problem, threshold: int, branch: Branch, budge
         path = pending.pop()
         if isinstance(node, tuple):
             budget.take(len(path) + sum(len(rows[r].terms) for r, _ in node if r < len(rows)) + 1)
-            if not _contradicts(rows, upper, dict(path), node):
+            if not contradicts(rows, upper, dict(path), node):
                 raise Refused("the multipliers do not contradict the bounds", at)
             continue
         if node >= size:
@@ -295,22 +195,3 @@ def _refute_by_branching(problem: Problem, threshold: int, branch: Branch, budge
         pending += [(*path, (node, 1)), (*path, (node, 0))]
     if pending:
         raise Refused("the tree ends before every case is closed", f"{where}.nodes")
-
-
-def _contradicts(rows: list[Row], upper: list[int], fixed: dict[int, int], leaf: tuple[tuple[int, int], ...]) -> bool:
-    """Whether the combined row is above its right side at every point of the box."""
-    combined: dict[int, int] = {}
-    right = 0
-    for number, multiplier in leaf:
-        if number >= len(rows) or (multiplier < 0 and not rows[number].equality):
-            return False
-        right += multiplier * rows[number].right
-        for variable, coefficient in rows[number].terms:
-            combined[variable] = combined.get(variable, 0) + multiplier * coefficient
-    least = sum(c * (fixed[v] if v in fixed else 0 if c > 0 else upper[v]) for v, c in combined.items())
-    return least > right or any(value > upper[v] for v, value in fixed.items())
-
-
-def area_bound(problem: Problem) -> int:
-    """Least T with T * sum of ranks * speed >= sum of loads: no placement is below it."""
-    return ceil_div(sum(problem.loads), sum(c.ranks * c.speed for c in problem.classes))

@@ -13,7 +13,7 @@ from models.evaluate import moe_layer_indices
 from models.instance import Instance
 from models.layout import Pattern
 from models.operators import attention_weights, dense_width
-from models.placement import Front, front, ideal_profile
+from models.placement import NOTHING_PROVED, Front, Proved, front, ideal_front, ideal_profile
 from models.routing import Profile
 from models.rules import longest_step
 from models.stages import UNLIMITED, Item, Runs, Split, best_split, fewest_stages
@@ -84,8 +84,9 @@ class Solution(NamedTuple):
 class Bounds:
     """Lower bounds for the strategies of one instance; each distinct case is built once."""
 
-    def __init__(self, instance: Instance, terms: Terms | None = None, fronts: Fronts = front) -> None:
+    def __init__(self, instance: Instance, terms: Terms | None = None, fronts: Fronts = front, proved: Proved = NOTHING_PROVED) -> None:
         self.instance = instance
+        self._proved = proved
         self.terms = terms or Terms(instance)
         self._fronts = fronts
         self._domain = instance.cluster.pool.scale_up_domain_gpus
@@ -137,7 +138,7 @@ class Bounds:
             profile = self._ideals.get(key)
             if profile is None:
                 one_domain = ((0,) * shape.ep,)
-                self._ideals[key] = profile = ideal_profile(loads, ffn.top_k, shape.ep, shape.group_tokens, one_domain)
+                self._ideals[key] = profile = ideal_profile(loads, ffn.top_k, shape.ep, shape.group_tokens, one_domain, self._proved)
         return sum(self.terms.compute(group, shape, profile).values())
 
     def case(self, s: Strategy) -> Case:
@@ -165,7 +166,10 @@ class Bounds:
         ffn = self.terms.arch.layers[group].ffn
         if loads is None or ffn.kind != "moe":
             return None
-        return self._fronts(loads, ffn.top_k, shape.ep, shape.group_tokens, groups.ep)
+        found = self._fronts(loads, ffn.top_k, shape.ep, shape.group_tokens, groups.ep)
+        if found.exact or not self._proved:
+            return found
+        return ideal_front(loads, ffn.top_k, shape.ep, shape.group_tokens, groups.ep, self._proved)
 
     def _run(self, count: int, group: int, found: Front | None, shape: Shape, groups: Groups) -> LayerRun:
         options = found.options if found else ((None, None),)

@@ -63,7 +63,8 @@ class Floors:
         if found is None:
             shape = self.shape(sequences, tp, cp)
             each = [
-                (group.count, sum(self.terms.attention_side(g, shape).values())) for g, group in enumerate(self.instance.architecture.layers)
+                (group.count, sum(self.terms.attention_side(g, shape).values()))
+                for g, group in enumerate(self.instance.architecture.layers)
             ]
             found = self._attention[sequences, tp, cp] = Floor(sum(n * ns for n, ns in each), min(ns for _, ns in each))
         return found

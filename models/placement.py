@@ -63,9 +63,7 @@ def every_profile(loads: tuple[int, ...], top_k: int, ep: int, tokens: int, patt
     return Front(tuple(sorted(distinct.items())), True)
 
 
-def ideal_front(
-    loads: tuple[int, ...], top_k: int, ep: int, tokens: int, patterns: tuple[Pattern, ...], proved: Proved
-) -> Front:
+def ideal_front(loads: tuple[int, ...], top_k: int, ep: int, tokens: int, patterns: tuple[Pattern, ...], proved: Proved) -> Front:
     """The front of a large layer: one profile that no placement undercuts."""
     return Front(((ideal_profile(loads, top_k, ep, tokens, patterns, proved), None),), False)
 

@@ -1,106 +1,273 @@
-"""The last word: confirms or refuses a claim. Imports `models` only; no solver, no search.
+"""The last word: confirms or refuses a certificate. Imports `models` only; no solver, no search, no floats.
 
-It enumerates the space itself and recomputes every bound, so nothing in a claim is taken on trust.
+It enumerates the space of strategies itself and recomputes every price and every bound, so nothing
+in the file is taken on trust. `docs/certificate.md` says what each claim means and why this proves it.
 """
 
+from collections import Counter
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from models.arguments import Budget, refute
 from models.bounds import Bounds, root_bound
-from models.enumeration import strategies
+from models.certificate import Bounded, Broken, Certificate, Infeasible, Optimal, Placement, PricedPlan, parse
+from models.enumeration import Block, blocks
 from models.errors import VerificationError
 from models.evaluate import evaluate
+from models.floors import Floors
 from models.instance import Instance
 from models.objective import Value, value_of
-from models.result import Candidate, Claim, Status
-from models.rules import violations
+from models.packing import Problem, RankClass, Refused, closed_bound, value_of_placement
+from models.placement import Proved
+from models.rules import Violation, strategy_violations, violations
+from models.strategy import Strategy
+from models.terms import Terms
+
+MOST_STRATEGIES = 50_000_000  # of a space
+MOST_SPLITS = 2_000_000  # strategies whose best split is sought
 
 
-def check_candidate(instance: Instance, candidate: Candidate) -> None:
-    """The plan keeps every rule and costs what is claimed."""
-    broken = violations(instance, candidate.plan)
-    if broken:
-        raise VerificationError(f"{candidate.plan.strategy.label()} breaks {broken[0].rule}: {broken[0].sentence}")
-    value = evaluate(instance, candidate.plan).value
-    if value != candidate.value:
-        raise VerificationError(f"{candidate.plan.strategy.label()} costs {value}, claimed {candidate.value}")
+class Verdict(NamedTuple):
+    """Whether a certificate holds; if not, the first place that fails, and why."""
+
+    valid: bool
+    claim: str
+    """kind of the claim"""
+    reason: str | None
+    where: str | None
+    strategies: dict[str, int]
+    """how many strategies of the space each argument disposed of"""
 
 
-def check_claim(instance: Instance, claim: Claim) -> None:
-    """Confirm every part of a claim. Raises VerificationError at the first that does not hold."""
-    for candidate in (*claim.optimal, *claim.near):
-        check_candidate(instance, candidate)
-    _check_shape(claim)
-    if claim.limited:
-        if claim.bound is None or claim.bound > root_bound(instance):
-            raise VerificationError(f"bound {claim.bound} of a limited search is above {root_bound(instance)}")
+def check(certificate: Certificate | str, instance: Instance | None = None) -> Verdict:
+    """Confirm or refuse a certificate about `instance` (absent: about the one inside).
+
+    Raises NotACertificate when a text is none.
+    """
+    kind = "none"
+    try:
+        stated = parse(certificate) if isinstance(certificate, str) else certificate
+        kind = stated.claim.kind
+        return Verdict(True, kind, None, None, dict(_Checker(stated, instance).run()))
+    except Refused as refusal:
+        return Verdict(False, kind, refusal.reason, refusal.where or "top level", {})
+
+
+def confirm(certificate: Certificate, instance: Instance) -> Verdict:
+    """As `check`. Raises VerificationError when the certificate is refused."""
+    verdict = check(certificate, instance)
+    if not verdict.valid:
+        raise VerificationError(f"{verdict.where}: {verdict.reason}")
+    return verdict
+
+
+class _Checker:
+    """One certificate under examination."""
+
+    def __init__(self, certificate: Certificate, instance: Instance | None) -> None:
+        self.claim = certificate.claim
+        self.certificate = certificate
+        self.budget = Budget()
+        self.tally: Counter[str] = Counter()
+        self.splits = 0
+        self.given = instance
+
+    def run(self) -> Counter[str]:
+        """Raises Refused at the first part that does not hold."""
+        if isinstance(self.claim, Placement):
+            check_placement(self.claim, self.budget)
+            return self.tally
+        self.instance = self._instance()
+        self.terms = Terms(self.instance)
+        proved = self._facts()
+        self.bounds, self.floors = Bounds(self.instance, self.terms, proved=proved), Floors(self.instance, self.terms, proved)
+        match self.claim:
+            case Optimal():
+                self._optimal(self.claim)
+            case Bounded():
+                self._bounded(self.claim)
+            case Infeasible():
+                self._space(None, None, frozenset(), self.claim.strategies)
+            case Broken():
+                self._broken(self.claim)
+        return self.tally
+
+    def _instance(self) -> Instance:
+        """The instance that the certificate is about: the given one or the one inside, of the stated hash."""
+        for instance, where in ((self.certificate.instance, "instance"), (self.given, "instance_sha256")):
+            if instance is not None and instance.digest() != self.certificate.instance_sha256:
+                raise Refused("the SHA-256 of the instance is not the one stated", where)
+        found = self.given or self.certificate.instance
+        if found is None:
+            raise Refused("the certificate holds no instance; give the file it is about", "instance")
+        return found
+
+    def _facts(self) -> Proved:
+        """What the file's arguments show: (loads, ranks) -> least load of the heaviest rank."""
+        found: dict[tuple[tuple[int, ...], int], int] = {}
+        experts = self.instance.architecture.experts
+        rows = 1 if self.instance.expert_load is None else len(self.instance.expert_load.counts)
+        for n, fact in enumerate(self.certificate.facts):
+            if fact.row >= rows or not experts or experts % fact.ranks:
+                raise Refused(f"there is no row {fact.row} of {experts} experts on {fact.ranks} ranks", f"facts.{n}")
+            loads = self.instance.load_of_moe_layer(fact.row)
+            self.budget.take(experts)
+            problem = Problem(loads=loads, classes=(RankClass(ranks=fact.ranks, slots=experts // fact.ranks),))
+            try:
+                refute(problem, fact.least - 1, fact.argument, self.budget)
+            except Refused as refusal:
+                raise Refused(refusal.reason, f"facts.{n}.{refusal.where}") from refusal
+            found[loads, fact.ranks] = max(fact.least, found.get((loads, fact.ranks), 0))
+        return found
+
+    def _optimal(self, claim: Optimal) -> None:
+        listed = self._plans(claim.plans)
+        if min(listed.values()) != claim.value:
+            raise Refused(f"the least value listed is {min(listed.values())}, claimed is {claim.value}", "claim.value")
+        if claim.complete_to < claim.value:
+            raise Refused("below the value", "claim.complete_to")
+        self._refuted(claim.refuted, claim.value)
+        self._space(claim.value, claim.complete_to, _within(listed, claim.complete_to), claim.strategies)
+
+    def _bounded(self, claim: Bounded) -> None:
+        listed = self._plans(claim.plans)
+        if min(listed.values(), default=None) != claim.value:
+            raise Refused(f"the least value listed is {min(listed.values(), default=None)}, claimed is {claim.value}", "claim.value")
+        if claim.value is not None and claim.value < claim.bound:
+            raise Refused("above the value", "claim.bound")
+        if claim.complete_to is not None and claim.complete_to < claim.bound:
+            raise Refused("below the bound", "claim.complete_to")
+        if claim.refuted is not None and claim.value is None:
+            raise Refused("no better plan is listed", "claim.refuted")
+        self._refuted(claim.refuted, claim.value or 0)
+        if claim.strategies is not None:
+            cut = claim.bound - 1 if claim.complete_to is None else claim.complete_to
+            self._space(claim.bound, cut, _within(listed, cut), claim.strategies)
+        elif claim.complete_to is not None or claim.bound > root_bound(self.instance):
+            raise Refused(
+                f"without the space no bound above {root_bound(self.instance)} holds, and no list is complete", "claim.strategies"
+            )
+
+    def _plans(self, plans: Sequence[PricedPlan]) -> dict[Strategy, int]:
+        """The values of the plans listed, each a plan of another strategy that runs at its value."""
+        found: dict[Strategy, int] = {}
+        for n, priced in enumerate(plans):
+            if priced.plan.strategy in found:
+                raise Refused("a plan of this strategy is listed already", f"claim.plans.{n}.plan")
+            self._runs_at_its_value(priced, f"claim.plans.{n}")
+            found[priced.plan.strategy] = priced.value
+        return found
+
+    def _runs_at_its_value(self, priced: PricedPlan, where: str) -> None:
+        plan = priced.complete()
+        if plan is None:
+            raise Refused("stages and placement must be given", f"{where}.plan")
+        broken = violations(self.instance, plan, self.terms)
+        if broken:
+            raise Refused(f"breaks {broken[0].rule}: {broken[0].sentence}", f"{where}.plan")
+        value = evaluate(self.instance, plan, self.terms).value
+        if value != priced.value:
+            raise Refused(f"the plan costs {value}, not {priced.value}", f"{where}.value")
+
+    def _refuted(self, refuted: PricedPlan | None, value: int) -> None:
+        """The refuted plan runs, and is dearer than the best plan listed."""
+        if refuted is None:
+            return
+        self._runs_at_its_value(refuted, "claim.refuted")
+        if refuted.value <= value:
+            raise Refused(f"{refuted.value} is not above {value}, the best value listed", "claim.refuted.value")
+
+    def _space(self, bound: int | None, cut: int | None, listed: frozenset[Strategy], stated: int) -> None:
+        """Every strategy breaks a rule, or is above `cut`, or is listed and not below `bound`; None: must break a rule."""
+        seen = 0
+        for visited, block in enumerate(blocks(self.instance)):
+            seen += block.size
+            if seen + visited > MOST_STRATEGIES:
+                raise Refused(
+                    f"the space has more than {MOST_STRATEGIES} strategies, which is too large for this checker", "claim.strategies"
+                )
+            if block.size:
+                self._block(block, bound, cut, listed)
+        if seen != stated:
+            raise Refused(f"the space has {seen} strategies, claimed are {stated}", "claim.strategies")
+
+    def _block(self, block: Block, bound: int | None, cut: int | None, listed: frozenset[Strategy]) -> None:
+        value = value_of(self.instance, next(block.strategies()))
+        each = len(block.sides) * len(block.orders)
+        for m in block.microbatches:
+            if _above(value.of(self.floors.step_ns(block, m)), cut):
+                self.tally["bound"] += each
+                continue
+            for side in block.sides:
+                if _above(value.of(self.floors.step_ns(block, m, side)), cut):
+                    self.tally["bound"] += len(block.orders)
+                    continue
+                for order in block.orders:
+                    self.tally[self._strategy(block.strategy(m, side, order), value, bound, cut, listed)] += 1
+
+    def _strategy(self, s: Strategy, value: Value, bound: int | None, cut: int | None, listed: frozenset[Strategy]) -> str:
+        """How a strategy is disposed of: by a rule, by its bound, or as one of those listed."""
+        least = 0
+        for bounded in (self.bounds.work, self.bounds.quick, self._exact):
+            step = bounded(s)
+            if isinstance(step, str):
+                return "rule"
+            least = value.of(step)
+            if _above(least, cut):
+                return "bound"
+        if bound is None:
+            raise Refused(f"{s.label()} is not refuted by any rule", "claim")
+        if least < bound:
+            raise Refused(f"{s.label()} may cost as little as {least}, which is below {bound}", "claim")
+        if s not in listed:
+            raise Refused(f"{s.label()} may cost as little as {least} and is not listed", "claim.plans")
+        return "listed"
+
+    def _exact(self, s: Strategy) -> int | str:
+        self.splits += 1
+        if self.splits > MOST_SPLITS:
+            raise Refused(f"more than {MOST_SPLITS} strategies need their best split, which is too much for this checker", "claim")
+        solution = self.bounds.exact(s)
+        return solution if isinstance(solution, str) else solution.step_ns
+
+    def _broken(self, claim: Broken) -> None:
+        """The plan breaks each rule named, with the numbers given; an open one cannot be completed."""
+        s, plan = claim.plan.strategy, PricedPlan(plan=claim.plan, value=0).complete()
+        if plan is not None:
+            found = violations(self.instance, plan, self.terms)
+        else:
+            found = list(strategy_violations(self.instance, s))
+            if not found:
+                rule = self.bounds.exact(s)
+                found = [Violation(rule, "")] if isinstance(rule, str) else []
+        numbers = {(v.rule, v.need, v.have) for v in found}
+        for n, rule in enumerate(claim.rules):
+            if (rule.rule, rule.need, rule.have) not in numbers:
+                raise Refused(f"the plan does not break {rule.rule} with these numbers", f"claim.rules.{n}")
+
+
+def check_placement(claim: Placement, budget: Budget) -> None:
+    """One placement problem: the placement keeps it and has its value; the bound follows from a closed form or the argument."""
+    if claim.placement is not None:
+        value = value_of_placement(claim.problem, claim.placement)
+        if value != claim.value:
+            raise Refused(f"the placement has value {value}", "claim.value")
+        if value < claim.bound:
+            raise Refused("above the value", "claim.bound")
+    elif claim.value is not None:
+        raise Refused("a value needs a placement", "claim.value")
+    if claim.bound <= closed_bound(claim.problem):
         return
-    _check_space(instance, claim)
+    if claim.argument is None:
+        raise Refused(f"the closed forms give {closed_bound(claim.problem)} only", "claim.bound")
+    try:
+        refute(claim.problem, claim.bound - 1, claim.argument, budget)
+    except Refused as refusal:
+        raise Refused(refusal.reason, f"claim.{refusal.where}") from refusal
 
 
-def _check_shape(claim: Claim) -> None:
-    """The parts of the claim fit together and its status."""
-    listed = [c.plan.strategy for c in (*claim.optimal, *claim.near)]
-    if len(set(listed)) != len(listed):
-        raise VerificationError("a strategy is listed twice")
-    match claim.status:
-        case Status.OPTIMAL:
-            if not claim.optimal or claim.limited or any(c.value != claim.bound for c in claim.optimal):
-                raise VerificationError("OPTIMAL needs plans whose value is the bound, over the whole space")
-        case Status.FEASIBLE:
-            if not claim.optimal or claim.bound is None or any(c.value < claim.bound for c in claim.optimal):
-                raise VerificationError("FEASIBLE needs a plan and a bound that is not above it")
-        case Status.INFEASIBLE:
-            if claim.optimal or claim.near or claim.limited:
-                raise VerificationError("INFEASIBLE cannot list plans or rest on part of the space")
-        case Status.UNKNOWN:
-            if claim.optimal:
-                raise VerificationError("UNKNOWN cannot list plans")
-    if claim.near_complete and claim.limited:
-        raise VerificationError("a list cannot be called complete after part of the space")
-    if (claim.near or claim.near_complete) and (claim.near_limit is None or claim.bound is None or not claim.optimal):
-        raise VerificationError("near-optimal plans need a limit, a bound and a best plan")
-    best = claim.optimal[0].value if claim.optimal else None
-    for c in claim.near:
-        if best is None or claim.near_limit is None or not best < c.value <= claim.near_limit:
-            raise VerificationError(f"near-optimal plan {c.plan.strategy.label()} has value {c.value}, outside its range")
-
-
-def _check_space(instance: Instance, claim: Claim) -> None:
-    """No strategy of the space beats the bound, and none is missing from a list called complete."""
-    bounds = Bounds(instance)
-    optimal = {c.plan.strategy for c in claim.optimal}
-    listed = optimal | {c.plan.strategy for c in claim.near}
-    cut = claim.bound
-    if claim.near_complete and claim.near_limit is not None and cut is not None:
-        cut = max(cut, claim.near_limit)
-    seen = feasible = 0
-    for s in strategies(instance):
-        seen += 1
-        value, work = value_of(instance, s), bounds.work(s)
-        if isinstance(work, str) or (bounds.constrained and isinstance(bounds.exact(s), str)):
-            continue
-        feasible += 1
-        if _above(value.of(work), cut) or _ruled_out(bounds.quick(s), value, cut):
-            continue
-        solution = bounds.exact(s)
-        if isinstance(solution, str):
-            continue
-        if claim.status is Status.INFEASIBLE:
-            raise VerificationError(f"{s.label()} is not refuted, yet INFEASIBLE is claimed")
-        least = value.of(solution.step_ns)
-        if claim.bound is not None and least < claim.bound:
-            raise VerificationError(f"{s.label()} may cost as little as {least}, below the bound {claim.bound}")
-        if claim.status is Status.OPTIMAL and least == claim.bound and s not in optimal:
-            raise VerificationError(f"{s.label()} may be optimal too but is not listed")
-        if claim.near_complete and cut is not None and least <= cut and s not in listed:
-            raise VerificationError(f"{s.label()} is within the near-optimal range but is not listed")
-    if seen != claim.strategies:
-        raise VerificationError(f"the space has {seen} strategies, the claim says {claim.strategies}")
-    if claim.feasible is not None and feasible != claim.feasible:
-        raise VerificationError(f"{feasible} strategies are not refuted, the claim says {claim.feasible}")
-
-
-def _ruled_out(step: int | str, value: Value, cut: int | None) -> bool:
-    """No plan of the strategy runs, or none is as good as `cut`."""
-    return isinstance(step, str) or _above(value.of(step), cut)
+def _within(listed: dict[Strategy, int], cut: int) -> frozenset[Strategy]:
+    return frozenset(s for s, value in listed.items() if value <= cut)
 
 
 def _above(value: int, cut: int | None) -> bool:

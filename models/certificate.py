@@ -1,0 +1,214 @@
+"""The file `shardproof-certificate/1`: records of its grammar, and a reader that trusts nothing.
+
+The meaning of every field, and why an accepted file proves its claim: `docs/certificate.md`.
+"""
+
+import json
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, JsonValue, ValidationError
+
+from models.arguments import Argument
+from models.instance import COST_MODEL, Instance
+from models.packing import MOST_DIGITS, Natural, Problem, Refused
+from models.record import Name, Record, StopAtFirst
+from models.strategy import DEGREES, ORDERS, Degree, Plan, Ranks, Strategy
+
+FORMAT = "shardproof-certificate/1"
+MOST_CHARACTERS = 16_000_000
+MOST_LEVELS = 64
+
+
+class AllDegrees(Record):
+    """Every degree of a strategy."""
+
+    tp: Degree
+    cp: Degree
+    dp: Degree
+    pp: Degree
+    etp: Degree
+    ep: Degree
+    edp: Degree
+    replicas: Degree
+    microbatches: Degree
+
+
+class StatedPlan(Record):
+    """A plan; stages and placement are null where none is meant in particular."""
+
+    degrees: AllDegrees
+    order: Annotated[str, Field(pattern="^(" + "|".join(o.replace("|", r"\|") for o in ORDERS) + ")$")]
+    stages: Annotated[tuple[Degree, ...], StopAtFirst(), Field(max_length=1000)] | None
+    placement: Annotated[tuple[Ranks, ...], StopAtFirst(), Field(max_length=1000)] | None
+
+    @property
+    def strategy(self) -> Strategy:
+        return Strategy(**{d: getattr(self.degrees, d) for d in DEGREES}, order=self.order)
+
+
+class PricedPlan(Record):
+    """A complete plan and its objective value."""
+
+    plan: StatedPlan
+    value: Natural
+
+    def complete(self) -> Plan | None:
+        """The plan, or None when its stages or placement are left open."""
+        if self.plan.stages is None or self.plan.placement is None:
+            return None
+        return Plan(self.plan.strategy, self.plan.stages, self.plan.placement)
+
+
+class Optimal(Record):
+    """No plan is below `value`; every strategy with a plan of at most `complete_to` is listed."""
+
+    kind: Literal["optimal"]
+    value: Natural
+    complete_to: Natural
+    plans: tuple[PricedPlan, ...] = Field(min_length=1, max_length=100_000)
+    strategies: Natural
+    refuted: PricedPlan | None
+
+
+class Bounded(Record):
+    """No plan is below `bound`; the best one listed has `value`."""
+
+    kind: Literal["bounded"]
+    value: Natural | None
+    bound: Natural
+    complete_to: Natural | None
+    plans: tuple[PricedPlan, ...] = Field(max_length=100_000)
+    strategies: Natural | None
+    refuted: PricedPlan | None
+
+
+class Infeasible(Record):
+    """No plan of the space keeps the rules."""
+
+    kind: Literal["infeasible"]
+    strategies: Natural
+
+
+class BrokenRule(Record):
+    """A rule by name, what is needed and what there is."""
+
+    rule: Name
+    need: int | None
+    have: int | None
+
+
+class Broken(Record):
+    """This plan breaks these rules."""
+
+    kind: Literal["broken"]
+    plan: StatedPlan
+    rules: tuple[BrokenRule, ...] = Field(min_length=1, max_length=10_000)
+
+
+class Placement(Record):
+    """One placement problem on its own: no placement is below `bound`, and this one has `value`."""
+
+    kind: Literal["placement"]
+    problem: Problem
+    placement: Ranks | None
+    value: Natural | None
+    bound: Natural
+    argument: Argument | None
+
+
+Claimed = Annotated[Optimal | Bounded | Infeasible | Broken | Placement, Field(discriminator="kind")]
+
+
+class Fact(Record):
+    """In row `row` of the expert loads, on `ranks` ranks, some rank of every placement carries at least `least`."""
+
+    row: Annotated[int, Field(ge=0, le=1000)]
+    ranks: Annotated[int, Field(ge=1, le=4096)]
+    least: Natural
+    argument: Argument
+
+
+class Certificate(Record):
+    """A claim about an instance, and the arguments that a checker does not find by itself."""
+
+    format: Literal["shardproof-certificate/1"]
+    cost_model: Literal["shardproof-cost/1"]
+    instance_sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None
+    instance: Instance | None
+    claim: Claimed
+    facts: tuple[Fact, ...] = Field(max_length=10_000)
+    provenance: dict[str, JsonValue]
+
+    def text(self) -> str:
+        """The file: compact JSON in the order of the grammar, one line."""
+        return json.dumps(self.model_dump(mode="json"), ensure_ascii=False, separators=(",", ":")) + "\n"
+
+
+assert Certificate.model_fields["cost_model"].annotation == Literal[COST_MODEL], "the certificate names today's cost model"
+
+
+class NotACertificate(Exception):
+    """The text is not a certificate at all; the message is one clause."""
+
+
+def parse(text: str) -> Certificate:
+    """The certificate that a text holds.
+
+    Raises NotACertificate where it is no JSON object of this format, and Refused, with the place,
+    where one of its fields is not as the grammar says.
+    """
+    data = _read_json(text)
+    if not isinstance(data, dict) or data.get("format") != FORMAT:
+        raise NotACertificate(f'no "format": "{FORMAT}"')
+    try:
+        return Certificate.model_validate_json(json.dumps(data))
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+        raise Refused(first["msg"].removeprefix("Value error, "), _place(first["loc"])) from error
+
+
+def _read_json(text: str) -> Any:
+    """RFC 8259 without duplicate names, points, exponents, NaN; at most 64 levels, 30 digits, 16 million characters."""
+    if len(text) > MOST_CHARACTERS:
+        raise NotACertificate(f"{len(text)} characters; at most {MOST_CHARACTERS} are read")
+    try:
+        data = json.loads(text, object_pairs_hook=_unique, parse_int=_integer, parse_float=_refuse, parse_constant=_refuse)
+    except json.JSONDecodeError as error:
+        raise NotACertificate(f"line {error.lineno}, column {error.colno}: {error.msg}") from error
+    except RecursionError as error:
+        raise NotACertificate(f"more than {MOST_LEVELS} levels of nesting") from error
+    level = [data]
+    for _ in range(MOST_LEVELS):
+        level = [c for v in level if isinstance(v, dict | list) for c in (v.values() if isinstance(v, dict) else v)]
+    if level:
+        raise NotACertificate(f"more than {MOST_LEVELS} levels of nesting")
+    return data
+
+
+def _unique(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1) if len(names) < 1000 else "a name"
+        raise NotACertificate(f'"{twice[:60]}" is given twice in one object')
+    return found
+
+
+def _integer(text: str) -> int:
+    if len(text) > MOST_DIGITS + 1:
+        raise NotACertificate(f"a number of {len(text)} digits; at most {MOST_DIGITS} are read")
+    return int(text)
+
+
+def _refuse(text: str) -> Any:
+    raise NotACertificate(f"{text[:40]} is not an integer")
+
+
+def _place(location: Sequence[str | int]) -> str:
+    """The dotted path in the file; pydantic also names the kinds of unions, which are left out."""
+    kinds = ("optimal", "bounded", "infeasible", "broken", "placement", "prices", "split", "branch")
+    steps = [
+        str(s) for n, s in enumerate(location) if not (n and s in kinds and location[n - 1] in ("claim", "argument", "together", "apart"))
+    ]
+    return ".".join(steps) or "top level"
