@@ -1,40 +1,89 @@
-"""A good placement for layers too large to enumerate: heaviest first, then swaps. Not a proof."""
+"""A good placement for layers too large to enumerate: equal ranks, and equal scale-up domains. Not a proof."""
 
 from functools import lru_cache
+from math import log
 
+import numpy as np
+from numpy.typing import NDArray
+
+from models.layout import Pattern, domain_counts
+from models.placement import least_maximum
+from models.routing import routing_probability
 from models.strategy import RankContents
+from models.units import CERTAIN, ceil_div
+from optimizer.domains import balance_domains
+from optimizer.improve import improve
+
+RESPLITS = 600  # at most, about 50 us each
+ARRANGEMENTS = 60  # re-splits of domains, at most
+NEAR = 10_000  # good enough: one part in NEAR above the bound
+CLIMBS = 200  # exchanges of two ranks, at most
+
+Floats = NDArray[np.float64]
 
 
 @lru_cache(maxsize=4096)
 def place(loads: tuple[int, ...], ranks: int) -> RankContents:
-    """Each of `ranks` ranks gets equally many experts; the heaviest rank is made light.
+    """Each of `ranks` ranks gets equally many experts; the heaviest rank is made light. Deterministic."""
+    bound = least_maximum(loads, ranks)
+    return improve(loads, ranks, bound + bound // NEAR, RESPLITS)
 
-    Longest-processing-time first into the lightest open rank, then exchanges between the heaviest
-    rank and another until none helps. Deterministic.
+
+@lru_cache(maxsize=4096)
+def lay_out(loads: tuple[int, ...], top_k: int, ep: int, patterns: tuple[Pattern, ...]) -> RankContents:
+    """As `place`, the contents arranged so that few copies pass the busiest scale-out port. Deterministic.
+
+    A domain is missed with chance prod(1 - p_e), so equal sums of -log(1 - p_e) make equal ports.
+    Exchanging whole ranks leaves every rank's load alone.
     """
-    slots = len(loads) // ranks
-    held: list[list[int]] = [[] for _ in range(ranks)]
-    weight = [0] * ranks
-    for e in sorted(range(len(loads)), key=lambda e: (-loads[e], e)):
-        r = min((r for r in range(ranks) if len(held[r]) < slots), key=lambda r: (weight[r], r))
-        held[r].append(e)
-        weight[r] += loads[e]
-    while _improve(held, weight, loads):
-        pass
-    return tuple(tuple(sorted(rank)) for rank in held)
+    contents = place(loads, ep)
+    total = sum(loads)
+    missed = {w: -log(max(1, CERTAIN - routing_probability(w, total, top_k)) / CERTAIN) for w in set(loads)}
+    weights = np.array([sum(missed[loads[e]] for e in rank) for rank in contents])
+    crossing = tuple(p for p in patterns if max(p) > 0)
+    arranged = tuple(contents[r] for r in _arranged(weights, crossing))
+    if len(crossing) != 1 or len(set(domain_counts(crossing[0]))) > 1:
+        return arranged
+    return balance_domains(arranged, loads, tuple(missed[w] for w in loads), crossing[0])
 
 
-def _improve(held: list[list[int]], weight: list[int], loads: tuple[int, ...]) -> bool:
-    """Exchange one expert of the heaviest rank with one of the lightest rank that it helps."""
-    top = weight.index(max(weight))
-    for other in sorted(range(len(held)), key=lambda r: (weight[r], r)):
-        gap = weight[top] - weight[other]
-        shifts = ((abs(gap - 2 * (loads[e] - loads[f])), e, f) for e in held[top] for f in held[other] if 0 < loads[e] - loads[f] < gap)
-        found = min(shifts, default=None)
-        if found is not None:
-            _, e, f = found
-            held[top][held[top].index(e)], held[other][held[other].index(f)] = f, e
-            weight[top] += loads[f] - loads[e]
-            weight[other] += loads[e] - loads[f]
-            return True
-    return False
+def _arranged(weights: Floats, patterns: tuple[Pattern, ...]) -> list[int]:
+    """Which content lies at each position."""
+    order = list(range(len(weights)))
+    if not patterns:
+        return order
+    counts = domain_counts(patterns[0])
+    equal = len(set(counts)) == 1
+    if equal:
+        scaled = tuple(int(w * (1 << 30)) for w in weights)
+        mean = ceil_div(sum(scaled), len(counts))
+        domains = improve(scaled, len(counts), mean + mean // NEAR, ARRANGEMENTS)
+        left = [list(d) for d in domains]
+        order = [left[d].pop() for d in patterns[0]]
+    return order if equal and len(patterns) == 1 else _climb(np.array(order), weights, patterns)
+
+
+def _climb(order: NDArray[np.int64], weights: Floats, patterns: tuple[Pattern, ...]) -> list[int]:
+    """Exchange the two positions that help most, until none does."""
+    members = [np.array([[d == x for x in range(max(p) + 1)] for d in p], dtype=np.float64) for p in patterns]  # [position, domain]
+    for _ in range(CLIMBS):
+        placed = weights[order]
+        shift = placed[None, :] - placed[:, None]  # what position a gains when a and b exchange
+        after = np.zeros(shift.shape)
+        for m in members:
+            sums = (placed @ m)[None, None, :] + shift[:, :, None] * (m[:, None, :] - m[None, :, :])
+            after = np.maximum(after, _busiest_port(sums, m.sum(axis=0)))
+        a, b = divmod(int(after.argmin()), len(order))
+        if after[a, b] >= after[0, 0] - 1e-12:  # exchanging a position with itself changes nothing
+            break
+        order[[a, b]] = order[[b, a]]
+    return [int(r) for r in order]
+
+
+def _busiest_port(sums: Floats, counts: Floats) -> Floats:
+    """Copies per token through the busiest port, given each domain's sum of -log(1 - p), [..., domain]."""
+    reach = 1 - np.exp(-sums)
+    sent = reach.sum(axis=-1) - reach.min(axis=-1)
+    received = ((counts.sum() - counts) * reach / counts).max(axis=-1)
+    busiest: Floats = np.maximum(sent, received)
+    return busiest

@@ -1,0 +1,118 @@
+"""Equally many items per rank, the heaviest rank made light: heaviest first, then re-splits. Not a proof."""
+
+from functools import lru_cache
+from heapq import heapify, heappop, heappush
+from itertools import combinations
+from random import Random
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.strategy import RankContents
+
+Integers = NDArray[np.int64]
+MOST_BITS = 52  # int64 sums of products with 0-1 stay far from overflow
+MOST_MOVED = 5  # items per rank that one re-split looks at: 252 ways to share ten
+
+
+def improve(loads: tuple[int, ...], ranks: int, target: int, effort: int, seed: int = 0) -> RankContents:
+    """Contents of `ranks` ranks whose heaviest load is near `target`: stops there, or after `effort` re-splits.
+
+    A re-split takes the heaviest rank and any other, and shares their items (up to MOST_MOVED of
+    each) between them in the best of all ways. Where none helps, two other ranks exchange items at
+    random, so long as neither becomes as heavy. Deterministic in its arguments.
+    """
+    shift = max(0, sum(loads).bit_length() - MOST_BITS)
+    state = _State(np.array([w >> shift for w in loads], dtype=np.int64), ranks, target >> shift, Random(seed))
+    best, contents = state.heaviest(), state.held.copy()
+    for _ in range(effort):
+        if best <= state.target or ranks == 1:
+            break
+        state.step()
+        if state.heaviest() < best:
+            best, contents = state.heaviest(), state.held.copy()
+    return tuple(tuple(sorted(rank)) for rank in contents.tolist())
+
+
+class _State:
+    """Which items each rank holds, and what they weigh."""
+
+    def __init__(self, weights: Integers, ranks: int, target: int, random: Random) -> None:
+        self.weights, self.target, self.random = weights, target, random
+        self.held = _heaviest_first(weights.tolist(), ranks)
+        self.load: Integers = weights[self.held].sum(axis=1)
+        self.moved = min(self.held.shape[1], MOST_MOVED)
+        self.shares = shares(self.moved)
+        self.others = np.array([[r for r in range(ranks) if r != rank] for rank in range(ranks)])
+
+    def heaviest(self) -> int:
+        return int(self.load.max())
+
+    def step(self) -> None:
+        """The best re-split of the heaviest rank with any other; if none helps, a random one elsewhere."""
+        top = int(self.load.argmax())
+        mine, theirs = self._chosen(), self._chosen()
+        partners = self.others[top]
+        items, first = self._outcomes(top, mine, partners, theirs)
+        both = self.load[top] + self.load[partners]
+        worst = np.maximum(np.maximum(first, both[:, None] - first), self.target)
+        least = int(worst.min())
+        if least < self.load[top]:
+            partner, share = divmod(self._any(worst.ravel() == least), len(self.shares))
+            self._apply(top, mine, int(partners[partner]), theirs, items[partner], share)
+        else:
+            self._shake(mine, theirs)
+
+    def _shake(self, mine: list[int], theirs: list[int]) -> None:
+        """Share the items of two random ranks at random, neither as heavy as the heaviest where possible."""
+        a, b = self.random.sample(range(len(self.held)), 2)
+        items, first = self._outcomes(a, mine, np.array([b]), theirs)
+        worst = np.maximum(np.maximum(first[0], self.load[a] + self.load[b] - first[0]), self.target)
+        below = max(int(worst.min()), self.heaviest() - 1)
+        self._apply(a, mine, b, theirs, items[0], self._any(worst <= below))
+
+    def _chosen(self) -> list[int]:
+        """Slots of a rank whose items may move."""
+        slots = self.held.shape[1]
+        return list(range(slots)) if self.moved == slots else self.random.sample(range(slots), self.moved)
+
+    def _outcomes(self, a: int, mine: list[int], partners: Integers, theirs: list[int]) -> tuple[Integers, Integers]:
+        """Items that may move, [partner, item], and the load of rank `a` after each share, [partner, share]."""
+        own = self.held[a, mine]
+        items = np.concatenate([np.tile(own, (len(partners), 1)), self.held[partners][:, theirs]], axis=1)
+        kept = self.load[a] - self.weights[own].sum()
+        return items, kept + self.weights[items] @ self.shares.T
+
+    def _any(self, wanted: NDArray[np.bool_]) -> int:
+        """The position of a random true entry."""
+        positions = np.flatnonzero(wanted)
+        return int(positions[self.random.randrange(len(positions))])
+
+    def _apply(self, a: int, mine: list[int], b: int, theirs: list[int], items: Integers, share: int) -> None:
+        to_first = self.shares[share].astype(bool)
+        self.held[a, mine], self.held[b, theirs] = items[to_first], items[~to_first]
+        for rank in (a, b):
+            self.load[rank] = self.weights[self.held[rank]].sum()
+
+
+@lru_cache(maxsize=16)
+def shares(moved: int) -> Integers:
+    """Every way to give half of 2 * `moved` items to the first of two ranks, [share, item], 0 or 1."""
+    chosen = list(combinations(range(2 * moved), moved))
+    shares = np.zeros((len(chosen), 2 * moved), dtype=np.int64)
+    np.put_along_axis(shares, np.array(chosen), 1, axis=1)
+    return shares
+
+
+def _heaviest_first(weights: list[int], ranks: int) -> Integers:
+    """Longest-processing-time start: each item, heaviest first, to the lightest rank with a free slot."""
+    slots = len(weights) // ranks
+    held: list[list[int]] = [[] for _ in range(ranks)]
+    lightest = [(0, rank) for rank in range(ranks)]
+    heapify(lightest)
+    for item in sorted(range(len(weights)), key=lambda e: (-weights[e], e)):
+        load, rank = heappop(lightest)
+        held[rank].append(item)
+        if len(held[rank]) < slots:
+            heappush(lightest, (load + weights[item], rank))
+    return np.array(held)
