@@ -15,7 +15,8 @@ from brute import solve
 from random_instances import random_instance
 
 from models.result import Claim
-from optimizer.check import check_claim
+from optimizer.certify import certificate_of
+from optimizer.check import confirm
 from optimizer.encoding.tables import TooLarge
 from optimizer.enumerate import Effort, enumerate_space
 from optimizer.solve import SolverLimits, solve_jointly
@@ -34,7 +35,7 @@ def disagreement(seed: int) -> tuple[str, str | None]:
     instance = random_instance(seed)
     truth = solve(instance)
     enumerated = enumerate_space(instance, EPSILON_PPM, Effort(10**9, None), lambda _: None)
-    check_claim(instance, enumerated)
+    confirm(certificate_of(instance, enumerated), instance)
     found = (enumerated.bound, sorted(c.plan.strategy for c in enumerated.optimal), enumerated.strategies, enumerated.feasible)
     expected = (truth.value, list(truth.optimal), truth.strategies, truth.feasible)
     if found != expected:
@@ -43,7 +44,7 @@ def disagreement(seed: int) -> tuple[str, str | None]:
         joint = solve_jointly(instance, EPSILON_PPM, LIMITS, lambda _: None)
     except TooLarge as error:
         return "beyond the joint model", str(error) and None
-    check_claim(instance, joint)
+    confirm(certificate_of(instance, joint), instance)
     if answer(joint) != answer(enumerated):
         return "differs", f"seed {seed}: joint {answer(joint)}, enumeration {answer(enumerated)}"
     return enumerated.status, None

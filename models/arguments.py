@@ -10,8 +10,14 @@ from typing import Annotated, Literal, NamedTuple
 
 from pydantic import Field
 
-from models.assignment import contradicts, system
-from models.packing import LARGEST, Natural, Naturals, Problem, RankClass, Refused
+from models.assignment import contradicts
+from models.assignment import system as system
+from models.packing import LARGEST, Natural, Naturals
+from models.packing import Problem as Problem
+from models.packing import RankClass as RankClass
+from models.packing import Refused as Refused
+from models.packing import area_bound as area_bound
+from models.packing import closed_bound as closed_bound
 from models.patterns import Item, dearest_pattern_exceeds, table_steps
 from models.record import Record, StopAtFirst
 
@@ -148,7 +154,7 @@ def _items(problem: Problem, prices: Prices, decided: Decided) -> list[tuple[int
         first = found.get(decided.group[e])
         if first is not None:  # merged: one replica each
             options = ((first.options[0][0] + options[0][0], first.options[0][1] + options[0][1]),)
-        found[decided.group[e]] = Item(1 if first is None else first.count + 1, options)
+        found[decided.group[e]] = Item(1 if first is None else first.slots + 1, options)
     return list(found.items())
 
 

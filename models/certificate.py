@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, JsonValue, ValidationError
 
 from models.arguments import Argument
-from models.instance import COST_MODEL, Instance
+from models.instance import Instance
 from models.packing import MOST_DIGITS, Natural, Problem, Refused
 from models.record import Name, Record, StopAtFirst
 from models.strategy import DEGREES, ORDERS, Degree, Plan, Ranks, Strategy
@@ -145,9 +145,6 @@ class Certificate(Record):
         return json.dumps(self.model_dump(mode="json"), ensure_ascii=False, separators=(",", ":")) + "\n"
 
 
-assert Certificate.model_fields["cost_model"].annotation == Literal[COST_MODEL], "the certificate names today's cost model"
-
-
 class NotACertificate(Exception):
     """The text is not a certificate at all; the message is one clause."""
 
@@ -205,10 +202,12 @@ def _refuse(text: str) -> Any:
     raise NotACertificate(f"{text[:40]} is not an integer")
 
 
+_TAGGED = ("claim", "argument", "together", "apart")
+_TAGS = ("optimal", "bounded", "infeasible", "broken", "placement", "prices", "split", "branch")
+
+
 def _place(location: Sequence[str | int]) -> str:
     """The dotted path in the file; pydantic also names the kinds of unions, which are left out."""
-    kinds = ("optimal", "bounded", "infeasible", "broken", "placement", "prices", "split", "branch")
-    steps = [
-        str(s) for n, s in enumerate(location) if not (n and s in kinds and location[n - 1] in ("claim", "argument", "together", "apart"))
-    ]
+    before = ("", *location[:-1])
+    steps = [str(step) for last, step in zip(before, location, strict=True) if not (step in _TAGS and last in _TAGGED)]
     return ".".join(steps) or "top level"

@@ -31,7 +31,7 @@ class Floor(NamedTuple):
 class Row(NamedTuple):
     """MoE layers of one shape and one row of expert loads."""
 
-    count: int
+    layers: int
     group: int
     top_k: int
     loads: tuple[int, ...]
@@ -62,10 +62,8 @@ class Floors:
         found = self._attention.get((sequences, tp, cp))
         if found is None:
             shape = self.shape(sequences, tp, cp)
-            each = [
-                (group.count, sum(self.terms.attention_side(g, shape).values()))
-                for g, group in enumerate(self.instance.architecture.layers)
-            ]
+            groups = enumerate(self.instance.architecture.layers)
+            each = [(group.count, sum(self.terms.attention_side(g, shape).values())) for g, group in groups]
             found = self._attention[sequences, tp, cp] = Floor(sum(n * ns for n, ns in each), min(ns for _, ns in each))
         return found
 
@@ -85,7 +83,7 @@ class Floors:
             each = []
             for row, load in zip(self.rows, hottest, strict=True):
                 inputs, touched = ceil_div(tokens * load, row.sum), ceil_div(least_touches(row.loads, row.top_k, tokens), ep)
-                each.append((row.count, self.terms.experts_ns(row.group, inputs, touched, etp)))
+                each.append((row.layers, self.terms.experts_ns(row.group, inputs, touched, etp)))
             least = min((ns for _, ns in each), default=0) if self._all_moe else 0
             found = self._experts[etp, ep, tokens] = Floor(sum(n * ns for n, ns in each), least)
         return found

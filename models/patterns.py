@@ -5,9 +5,9 @@ from typing import NamedTuple
 
 
 class Item(NamedTuple):
-    """What may enter a rank once: it takes `count` slots and has one of `options` (weight, value)."""
+    """What may enter a rank once: it takes `slots` slots and has one of `options` (weight, value)."""
 
-    count: int
+    slots: int
     options: tuple[tuple[int, int], ...]
 
 
@@ -35,9 +35,9 @@ def _least_weight(items: Sequence[Item], slots: int, full: bool, worth: int) -> 
     never = 1 + sum(max((w for w, _ in item.options), default=0) for item in items)
     least = [[never] * (worth + 1) for _ in range(slots + 1)]
     least[0][0] = 0
-    for count, options in items:
-        for c in range(slots - count, -1, -1):
-            old, new = least[c], least[c + count]
+    for taken, options in items:
+        for c in range(slots - taken, -1, -1):
+            old, new = least[c], least[c + taken]
             for w, v in options:
                 v = min(v, worth)
                 new[v:worth] = [a if a <= b + w else b + w for a, b in zip(new[v:worth], old, strict=False)]
@@ -54,9 +54,9 @@ def _most_value(items: Sequence[Item], slots: int, full: bool, limit: int) -> in
     never = -1 - sum(max((v for _, v in item.options), default=0) for item in items)
     most = [[never] * (limit + 1) for _ in range(slots + 1)]
     most[0][0] = 0
-    for count, options in items:
-        for c in range(slots - count, -1, -1):
-            old, new = most[c], most[c + count]
+    for taken, options in items:
+        for c in range(slots - taken, -1, -1):
+            old, new = most[c], most[c + taken]
             for w, v in options:
                 if w <= limit:
                     new[w:] = [a if a >= b + v else b + v for a, b in zip(new[w:], old, strict=False)]

@@ -3,6 +3,7 @@
 from enum import StrEnum
 from typing import NamedTuple
 
+from models.certificate import Fact
 from models.strategy import Plan
 
 
@@ -28,7 +29,7 @@ class Claim(NamedTuple):
     OPTIMAL: `optimal` holds one plan of every strategy whose value is `bound`, and no plan is
     below. FEASIBLE: `optimal[0]` runs, and no plan is below `bound`. INFEASIBLE: nothing runs.
     UNKNOWN: no plan was found; no plan is below `bound` if that is given. `near` holds plans of
-    other strategies with a value up to `near_limit`: of all of them when `near_complete`.
+    other strategies with a value up to `near_limit`: of all that have such plans when `near_complete`.
     `limited`: not the whole space was looked at, and `bound` rests on `bounds.root_bound` alone.
     """
 
@@ -45,5 +46,7 @@ class Claim(NamedTuple):
     """strategies that no split and placement can save, by the rule they break"""
     limited: bool
     route: str
+    facts: tuple[Fact, ...] = ()
+    """arguments on placements that the bound rests on"""
     wall_limited: bool = False
     """the wall clock ended the search, so that another run may end elsewhere"""

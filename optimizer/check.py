@@ -183,9 +183,7 @@ class _Checker:
         for visited, block in enumerate(blocks(self.instance)):
             seen += block.size
             if seen + visited > MOST_STRATEGIES:
-                raise Refused(
-                    f"the space has more than {MOST_STRATEGIES} strategies, which is too large for this checker", "claim.strategies"
-                )
+                raise Refused(f"the space is above {MOST_STRATEGIES} strategies, too large for this checker", "claim.strategies")
             if block.size:
                 self._block(block, bound, cut, listed)
         if seen != stated:
@@ -241,9 +239,9 @@ class _Checker:
                 rule = self.bounds.exact(s)
                 found = [Violation(rule, "")] if isinstance(rule, str) else []
         numbers = {(v.rule, v.need, v.have) for v in found}
-        for n, rule in enumerate(claim.rules):
-            if (rule.rule, rule.need, rule.have) not in numbers:
-                raise Refused(f"the plan does not break {rule.rule} with these numbers", f"claim.rules.{n}")
+        for n, named in enumerate(claim.rules):
+            if (named.rule, named.need, named.have) not in numbers:
+                raise Refused(f"the plan does not break {named.rule} with these numbers", f"claim.rules.{n}")
 
 
 def check_placement(claim: Placement, budget: Budget) -> None:

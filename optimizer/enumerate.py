@@ -4,11 +4,11 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from heapq import heapify, heappop, heappush
-from itertools import count
+from itertools import chain, count
 from typing import NamedTuple
 
 from models.bounds import Bounds, root_bound
-from models.enumeration import walk
+from models.enumeration import blocks
 from models.evaluate import evaluate
 from models.instance import Instance
 from models.objective import near_limit, value_of
@@ -61,7 +61,7 @@ def survey(instance: Instance, bounds: Bounds, effort: Effort, progress: Progres
     found: list[Survivor] = []
     refuted: Counter[str] = Counter()
     number, late, spent = 0, False, False
-    for steps, s in enumerate(walk(instance)):
+    for steps, s in enumerate(chain.from_iterable((*b.strategies(), None) for b in blocks(instance))):
         late = steps % 512 == 511 and deadline is not None and time.monotonic() > deadline
         spent = steps >= effort.strategies
         if late or spent:
@@ -171,7 +171,7 @@ def _conclude(instance: Instance, seen: Survey, pricing: Pricing, epsilon_ppm: i
     bound = root_bound(instance) if seen.limited else pricing.bound
     if not pricing.done:
         status = Status.INFEASIBLE if whole else Status.UNKNOWN
-        return Claim(status, (), bound, (), None, False, seen.seen, feasible, refuted, seen.limited, "enumeration", late)
+        return Claim(status, (), bound, (), None, False, seen.seen, feasible, refuted, seen.limited, "enumeration", (), late)
     assert bound is not None, "a plan was found, so a bound was"
     done = sorted(pricing.done)
     best = min(d.candidate.value for d in done)
@@ -184,4 +184,4 @@ def _conclude(instance: Instance, seen: Survey, pricing: Pricing, epsilon_ppm: i
     status = Status.OPTIMAL if proved else Status.FEASIBLE
     listed = optimal if proved else optimal[:1]
     least = best if proved else min(bound, best)
-    return Claim(status, listed, least, near, cut, decided, seen.seen, feasible, refuted, seen.limited, "enumeration", late)
+    return Claim(status, listed, least, near, cut, decided, seen.seen, feasible, refuted, seen.limited, "enumeration", (), late)

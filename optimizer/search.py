@@ -4,15 +4,19 @@ from decimal import Decimal
 from typing import NamedTuple
 
 from models.bounds import Bounds
+from models.certificate import Certificate
 from models.errors import InputError
 from models.evaluate import Evaluation, evaluate
 from models.instance import Instance
 from models.placement import contiguous
 from models.result import Candidate, Claim, Status
-from models.rules import ON_PRICED_PLANS, Violation, violations
+from models.routing import load_classes
+from models.rules import ON_PRICED_PLANS, Violation, strategy_violations, violations
 from models.strategy import Plan, PlanFile, Strategy, complete_stages, fill_degrees
 from models.units import PPM
-from optimizer.check import check_candidate, check_claim
+from optimizer.certify import certificate_of, certificate_of_broken
+from optimizer.certify import stated as as_stated
+from optimizer.check import confirm
 from optimizer.enumerate import Effort, Progress, complete, enumerate_space
 
 EFFORT_STRATEGIES = 1_000  # strategies bounded per unit of effort
@@ -46,6 +50,13 @@ class Options(NamedTuple):
 
 def find(instance: Instance, options: Options, progress: Progress) -> Claim:
     """The best strategies, confirmed by the checker. Raises VerificationError when it refuses them."""
+    claim = claim_of(instance, options, progress)
+    confirm(certificate_of(instance, claim), instance)
+    return claim
+
+
+def claim_of(instance: Instance, options: Options, progress: Progress) -> Claim:
+    """What the chosen route claims; nothing is confirmed yet."""
     if options.route == "joint":
         from optimizer.solve import SolverLimits, solve_jointly
 
@@ -56,7 +67,6 @@ def find(instance: Instance, options: Options, progress: Progress) -> Claim:
         effort = Effort(options.effort * EFFORT_STRATEGIES, options.seconds)
         claim = enumerate_space(instance, options.epsilon_ppm, effort, progress)
     progress(f"{claim.status} claimed by the {claim.route} route; checking")
-    check_claim(instance, claim)
     return claim
 
 
@@ -71,23 +81,58 @@ class Verdict(NamedTuple):
     evaluation: Evaluation | None
     broken: tuple[Violation, ...]
     claim: Claim | None
+    certificate: Certificate | None
+    """confirmed; None where nothing is proved"""
 
 
 def judge(instance: Instance, stated: PlanFile, options: Options, progress: Progress) -> Verdict:
     """Whether a plan is optimal in the instance's space; with a better one, or the rules it breaks."""
     plan, filled, broken = resolve(instance, stated)
     if broken:
-        return Verdict("INFEASIBLE", plan, filled, None, broken, None)
-    evaluation = evaluate(instance, plan)
-    claim = find(instance, options._replace(epsilon_ppm=0), progress)
-    if not claim.optimal or claim.bound is None:
-        assert claim.status is not Status.INFEASIBLE, "the plan itself runs"
-        return Verdict("UNKNOWN", plan, filled, evaluation, (), claim)
-    if claim.optimal[0].value < evaluation.value:
-        return Verdict("NOT_OPTIMAL", plan, filled, evaluation, (), claim)
-    check_candidate(instance, Candidate(plan, evaluation.value))
-    status = "OPTIMAL" if claim.status is Status.OPTIMAL and claim.bound == evaluation.value else "UNKNOWN"
-    return Verdict(status, plan, filled, evaluation, (), claim)
+        proof = _proof_of_broken(instance, stated, plan, broken)
+        return Verdict("INFEASIBLE" if proof else "UNKNOWN", plan, filled, None, broken, None, proof)
+    ours = Candidate(plan, evaluate(instance, plan).value)
+    claim = _with(claim_of(instance, options._replace(epsilon_ppm=0), progress), ours)
+    beaten = bool(claim.optimal) and claim.optimal[0].value < ours.value
+    certificate = certificate_of(instance, claim, ours if beaten else None)
+    confirm(certificate, instance)
+    status = "NOT_OPTIMAL" if beaten else "OPTIMAL" if claim.status is Status.OPTIMAL else "UNKNOWN"
+    return Verdict(status, plan, filled, evaluate(instance, plan), (), claim, certificate)
+
+
+def _with(claim: Claim, ours: Candidate) -> Claim:
+    """The claim, with this plan among its best where it is no worse."""
+    best = claim.optimal[0].value if claim.optimal else None
+    if claim.status is Status.OPTIMAL:
+        same = (c.plan.strategy == ours.plan.strategy and c.value == ours.value for c in claim.optimal)
+        return claim._replace(optimal=tuple(ours if s else c for s, c in zip(same, claim.optimal, strict=True)))
+    if claim.status is Status.INFEASIBLE or (best is not None and best < ours.value):
+        return claim
+    bound = None if claim.bound is None else min(claim.bound, ours.value)
+    return claim._replace(status=Status.FEASIBLE, optimal=(ours,), bound=bound or 0, near=(), near_limit=None, near_complete=False)
+
+
+def _proof_of_broken(instance: Instance, stated: PlanFile, plan: Plan, broken: tuple[Violation, ...]) -> Certificate | None:
+    """That the plan cannot run, whatever the file leaves open; None where only the completion tried is seen to fail."""
+    s = plan.strategy
+    of_strategy = list(strategy_violations(instance, s))
+    whole, open_ = as_stated(*plan), as_stated(s, None, None)
+    split = stated.stages is not None or s.pp in (1, instance.architecture.layer_count)
+    rows = {instance.load_of_moe_layer(n) for n in range(instance.architecture.moe_layers)}
+    placed = stated.placement is not None or s.ep == 1 or all(load_classes(row) == 1 for row in rows)
+    structural = [v for v in broken if v.rule not in ON_PRICED_PLANS]
+    if of_strategy:
+        certificate = certificate_of_broken(instance, open_, of_strategy)
+    elif structural or (split and placed):
+        certificate = certificate_of_broken(instance, whole, broken)
+    elif isinstance(rule := Bounds(instance).exact(s), str):
+        certificate = certificate_of_broken(instance, open_, [Violation(rule, "")])
+    elif split and any(v.rule == "memory" for v in broken):
+        certificate = certificate_of_broken(instance, whole, [v for v in broken if v.rule == "memory"])
+    else:
+        return None
+    confirm(certificate, instance)
+    return certificate
 
 
 def resolve(instance: Instance, stated: PlanFile) -> tuple[Plan, tuple[str, ...], tuple[Violation, ...]]:

@@ -14,11 +14,13 @@ import pytest
 from brute import Answer, dearer_plans, plans, solve, strategies
 from random_instances import random_instance
 
+from models.errors import VerificationError
 from models.evaluate import evaluate
 from models.instance import Instance
 from models.result import Candidate, Claim, Status
 from models.rules import violations
-from optimizer.check import VerificationError, check_claim
+from optimizer.certify import certificate_of
+from optimizer.check import confirm
 from optimizer.enumerate import Effort, enumerate_space
 
 SEEDS = range(int(os.environ.get("SHARDPROOF_RANDOM_INSTANCES", "150")))
@@ -81,7 +83,7 @@ def test_plans_of_the_search_run_at_the_value_claimed(seed: int) -> None:
 @pytest.mark.parametrize("seed", SEEDS)
 def test_checker_accepts_every_claim_of_the_search(seed: int) -> None:
     instance, _, claim = case(seed)
-    check_claim(instance, claim)
+    confirm(certificate_of(instance, claim), instance)
 
 
 @pytest.mark.skipif(len(SEEDS) < 100, reason="too few instances to ask for all kinds")
@@ -236,7 +238,7 @@ MUTATIONS: tuple[Callable[[Case], Iterator[Claim]], ...] = (
 
 def accepts(instance: Instance, claim: Claim) -> bool:
     try:
-        check_claim(instance, claim)
+        confirm(certificate_of(instance, claim), instance)
     except VerificationError:
         return False
     return True

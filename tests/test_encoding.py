@@ -15,7 +15,8 @@ from models.placement import contiguous
 from models.result import Status
 from models.rules import strategy_violations, violations
 from models.strategy import Plan, complete_stages
-from optimizer.check import check_claim
+from optimizer.certify import certificate_of
+from optimizer.check import confirm
 from optimizer.doctor import TINY
 from optimizer.encoding.build import build
 from optimizer.encoding.constraints import CONSTRAINTS
@@ -34,7 +35,7 @@ EPSILON_PPM = 50_000
 def test_joint_model_finds_the_optimum_and_every_near_optimal_strategy_of_brute_force(seed: int) -> None:
     instance = random_instance(seed)
     answer, claim = solve(instance), solve_jointly(instance, EPSILON_PPM, LIMITS, lambda _: None)
-    check_claim(instance, claim)
+    confirm(certificate_of(instance, claim), instance)
     assert claim.status is (Status.OPTIMAL if answer.feasible else Status.INFEASIBLE)
     assert claim.bound == answer.value
     assert {c.plan.strategy for c in claim.optimal} == set(answer.optimal)
