@@ -1,0 +1,428 @@
+"""Two more solvers on small placement problems: their verdicts agree with exhaustive search and with our arguments,
+and our own checkers accept their proofs for what is true, and for nothing else.
+
+Needs the extra `second-solver`; the tests of the checkers themselves, on logs written by hand, do not.
+"""
+
+import random
+import re
+from collections.abc import Callable, Iterator
+from itertools import product
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+from drcp_checker import Atom, Box, LogRefused, check_log
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from opb_checker import Constraint, ProofRefused, Propagator, add, check_formula, check_proof, divide, multiply, saturate
+from placement_rows import Placement, Row, copy, heaviest_first, least_threshold, placement_rows, placement_value
+
+from models.arguments import Branch, Budget, Problem, RankClass, Refused, refute, system
+
+REASON = "the optional second solvers are not installed: pip install 'shardproof[second-solver]'"
+
+
+def problem(loads: tuple[int, ...], *classes: RankClass, replicas: int = 1, sizes: tuple[int, ...] | None = None) -> Problem:
+    return Problem(loads=loads, classes=classes, replicas=replicas, sizes=sizes)
+
+
+LOOSE = (58, 57, 56, 52, 51, 50, 45, 42, 28)
+EIGHT = (58, 57, 52, 51, 50, 45, 42, 28)
+PROBLEMS = {
+    "9 experts on 4 ranks": problem(LOOSE, RankClass(ranks=4, slots=9)),
+    "9 experts on 3 ranks of 3 slots": problem(LOOSE, RankClass(ranks=3, slots=3)),
+    "8 experts on 4 ranks of 2 slots": problem(EIGHT, RankClass(ranks=4, slots=2)),
+    "12 experts on 5 ranks": problem((57, 57, 56, 54, 50, 42, 39, 34, 33, 32, 30, 27), RankClass(ranks=5, slots=12)),
+    "12 experts on 4 ranks of 3 slots": problem((58, 58, 57, 56, 52, 51, 50, 48, 45, 42, 39, 28), RankClass(ranks=4, slots=3)),
+    "memory": problem(EIGHT, RankClass(ranks=3, slots=8, memory=14), sizes=(5, 3, 6, 4, 5, 6, 3, 7)),
+    "2 replicas": problem((50, 23, 21, 16, 9), RankClass(ranks=4, slots=2), replicas=2),
+    "two speeds": problem(EIGHT, RankClass(ranks=2, slots=3, speed=3), RankClass(ranks=2, slots=2, speed=2)),
+}
+OPTIMUM = {name: least_threshold(p) for name, p in PROBLEMS.items()}
+
+
+class Answer(NamedTuple):
+    """What a solver said, and the log it wrote."""
+
+    values: dict[str, int] | None
+    """of the variables; None where it says that there is no solution"""
+    log: str
+    formula: str | None
+
+
+def variables(rows: list[Row]) -> list[str]:
+    """In the order of first appearance."""
+    return list(dict.fromkeys(v for row in rows for v, _ in row.terms))
+
+
+def ask_pumpkin(rows: list[Row], folder: Path) -> Answer:
+    pumpkin_solver = pytest.importorskip("pumpkin_solver", reason=REASON)
+    constraints = pytest.importorskip("pumpkin_solver.constraints", reason=REASON)
+    model = pumpkin_solver.Model(proof=str(folder / "log.drcp"))
+    booleans = {name: model.new_boolean_variable(name=name) for name in variables(rows)}
+    for row in rows:
+        kind = constraints.Equals if row.equal else constraints.LessThanOrEquals
+        terms = [booleans[v].as_integer().scaled(a) for v, a in row.terms]
+        model.add_constraint(kind(terms, row.right, model.new_constraint_tag()))
+    values: dict[str, int] | None = None
+    match model.satisfy():
+        case pumpkin_solver.SatisfactionResult.Satisfiable(solution):
+            values = {name: int(solution.bool_value(b)) for name, b in booleans.items()}
+        case pumpkin_solver.SatisfactionResult.Unsatisfiable():
+            pass
+        case other:
+            raise AssertionError(f"no verdict: {other}")
+    del model  # closes the log
+    return Answer(values, (folder / "log.drcp").read_text(), None)
+
+
+def ask_exact(rows: list[Row], folder: Path) -> Answer:
+    exact = pytest.importorskip("exact", reason=REASON)
+    solver = exact.Exact([("proof-log", str(folder / "log"))])
+    names = variables(rows)
+    for name in names:
+        solver.addVariable(name)
+    for row in rows:
+        solver.addConstraint([(a, v) for v, a in row.terms], row.equal, row.right if row.equal else 0, True, row.right)
+    verdict = solver.runFull(False)
+    assert verdict in ("SAT", "UNSAT")
+    values = dict(zip(names, solver.getLastSolutionFor(names), strict=True)) if verdict == "SAT" else None
+    del solver  # closes the log
+    return Answer(values, (folder / "log.proof").read_text(), (folder / "log.formula").read_text())
+
+
+class Route(NamedTuple):
+    """A solver, and our checker of its logs."""
+
+    ask: Callable[[list[Row], Path], Answer]
+    check: Callable[[list[Row], str], None]
+
+
+ROUTES = {"pumpkin": Route(ask_pumpkin, check_log), "exact": Route(ask_exact, check_proof)}
+each_problem = pytest.mark.parametrize("name", PROBLEMS)
+each_route = pytest.mark.parametrize("route", ROUTES.values(), ids=ROUTES)
+
+
+def accepts(route: Route, rows: list[Row], log: str) -> bool:
+    try:
+        route.check(rows, log)
+    except (LogRefused, ProofRefused):
+        return False
+    return True
+
+
+def placement(p: Problem, values: dict[str, int]) -> Placement:
+    counts = range(1, p.replicas + 1)
+    return tuple(tuple(e for e in range(len(p.loads)) if any(values[copy(e, r, j)] for r in counts)) for j in range(p.ranks))
+
+
+@each_problem
+@each_route
+def test_a_second_solver_proves_that_nothing_is_below_the_optimum(name: str, route: Route, tmp_path: Path) -> None:
+    below = placement_rows(PROBLEMS[name], OPTIMUM[name] - 1)
+    answer = route.ask(below, tmp_path)
+    assert answer.values is None
+    route.check(below, answer.log)
+    if answer.formula is not None:
+        check_formula(below, answer.formula)
+
+
+@each_problem
+@each_route
+def test_that_proof_does_not_pass_for_the_optimum_itself(name: str, route: Route, tmp_path: Path) -> None:
+    p, optimum = PROBLEMS[name], OPTIMUM[name]
+    at = placement_rows(p, optimum)
+    answer = route.ask(placement_rows(p, optimum - 1), tmp_path)
+    assert not accepts(route, at, answer.log)
+    if answer.formula is not None:
+        with pytest.raises(ProofRefused, match="not that of the rows"):
+            check_formula(at, answer.formula)
+
+
+@each_problem
+@each_route
+def test_at_the_optimum_a_second_solver_finds_a_placement_of_that_value(name: str, route: Route, tmp_path: Path) -> None:
+    answer = route.ask(placement_rows(PROBLEMS[name], OPTIMUM[name]), tmp_path)
+    assert answer.values is not None
+    assert placement_value(PROBLEMS[name], placement(PROBLEMS[name], answer.values)) == OPTIMUM[name]
+
+
+class Tree:
+    """A Branch argument by going through the placements, heaviest expert first; a leaf is the row that breaks."""
+
+    def __init__(self, p: Problem, threshold: int) -> None:
+        self.p, self.order = p, heaviest_first(p)
+        self.rows, self.upper = system(p, threshold)
+        self.rows_of: dict[int, list[int]] = {}
+        for number, row in enumerate(self.rows):
+            for v, _ in row.terms:
+                self.rows_of.setdefault(v, []).append(number)
+        self.sums = [0] * len(self.rows)
+        self.nodes: list[int | tuple[tuple[int, int], ...]] = []
+        self.grow(0, 0)
+
+    def grow(self, depth: int, at: int) -> None:
+        """Decide on variable number `at` and the later ones of the expert number `depth`, then on the other experts."""
+        e, size = self.order[depth], self.p.replicas * self.p.ranks
+        if at == size:
+            self.nodes.append(((e, -1),))
+            return
+        v = e * size + at
+        if not self.upper[v]:
+            self.grow(depth, at + 1)
+            return
+        self.nodes.append(v)
+        self.grow(depth, at + 1)
+        self.add(v, 1)
+        broken = next((r for r in self.rows_of[v] if self.sums[r] > self.rows[r].right), None)
+        if broken is not None:
+            self.nodes.append(((broken, 1),))
+        elif self.sums[e] == self.rows[e].right:
+            self.grow(depth + 1, 0)  # out of range where the threshold can be kept
+        else:
+            self.grow(depth, at + 1)
+        self.add(v, -1)
+
+    def add(self, v: int, sign: int) -> None:
+        for r in self.rows_of[v]:
+            self.sums[r] += sign * dict(self.rows[r].terms)[v]
+
+
+@each_problem
+def test_our_argument_refutes_what_the_second_solvers_refute_and_no_more(name: str) -> None:
+    p, optimum = PROBLEMS[name], OPTIMUM[name]
+    argument = Branch(kind="branch", nodes=tuple(Tree(p, optimum - 1).nodes))
+    refute(p, optimum - 1, argument, Budget())
+    with pytest.raises(Refused):
+        refute(p, optimum, argument, Budget())
+
+
+def mutants(log: str, each: int) -> Iterator[str]:
+    """Logs with one line dropped, and with one number off by one."""
+    rng = random.Random(1)
+    lines = log.splitlines()
+    for at in rng.sample(range(len(lines)), each):
+        yield "\n".join(lines[:at] + lines[at + 1 :])
+    numbers = list(re.finditer(r"(?<![\w.])[0-9]+(?![\w.])", log))
+    for match in rng.sample(numbers, each):
+        yield f"{log[: match.start()]}{int(match[0]) + rng.choice((-1, 1))}{log[match.end() :]}"
+
+
+@pytest.mark.parametrize("name", ["8 experts on 4 ranks of 2 slots", "memory", "2 replicas"])
+@each_route
+def test_most_changes_to_a_log_are_refused_and_none_makes_it_prove_a_falsehood(name: str, route: Route, tmp_path: Path) -> None:
+    p, optimum = PROBLEMS[name], OPTIMUM[name]
+    below, at = placement_rows(p, optimum - 1), placement_rows(p, optimum)
+    changed = list(mutants(route.ask(below, tmp_path).log, 40))
+    assert sum(accepts(route, below, log) for log in changed) < len(changed) / 3
+    assert not any(accepts(route, at, log) for log in changed)
+
+
+TINY = st.builds(
+    problem,
+    st.lists(st.integers(0, 9), min_size=3, max_size=3).map(tuple),
+    st.sampled_from([RankClass(ranks=2, slots=2), RankClass(ranks=2, slots=3, memory=5), RankClass(ranks=1, slots=2, speed=2)]),
+    st.sampled_from([RankClass(ranks=1, slots=2, memory=4), RankClass(ranks=1, slots=1)]),
+    sizes=st.lists(st.integers(0, 3), min_size=3, max_size=3).map(tuple),
+)
+PAIR = st.builds(problem, st.tuples(st.integers(0, 9), st.integers(0, 9)), st.just(RankClass(ranks=2, slots=2)), replicas=st.just(2))
+
+
+def best(p: Problem) -> int | None:
+    """The least value over all ways to choose a set of ranks for each expert; None where none is allowed."""
+    sets = [s for s in product((0, 1), repeat=p.ranks) if any(s)]
+    values = []
+    for chosen in product(sets, repeat=len(p.loads)):
+        try:
+            values.append(placement_value(p, tuple(tuple(e for e, s in enumerate(chosen) if s[j]) for j in range(p.ranks))))
+        except ValueError:
+            continue
+    return min(values, default=None)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.one_of(TINY, PAIR))
+def test_the_rows_have_a_solution_from_the_optimum_on(p: Problem) -> None:
+    optimum = best(p)
+    if optimum is not None:
+        assert least_threshold(p) == optimum
+    for threshold in (0, 6, 12, 27) if optimum is None else (optimum - 1, optimum, optimum + 1):
+        rows = placement_rows(p, threshold)
+        assert any(solves(point, rows) for point in points(rows)) == (optimum is not None and threshold >= optimum)
+
+
+def points(rows: list[Row]) -> Iterator[dict[str, int]]:
+    names = variables(rows)
+    for values in product((0, 1), repeat=len(names)):
+        yield dict(zip(names, values, strict=True))
+
+
+def solves(point: dict[str, int], rows: list[Row]) -> bool:
+    sums = [sum(a * point[v] for v, a in row.terms) for row in rows]
+    return all(total == row.right if row.equal else total <= row.right for total, row in zip(sums, rows, strict=True))
+
+
+CLASH = [Row((("x", -1), ("y", -1)), -1), Row((("x", 1),), 0), Row((("y", 1), ("z", 1)), 0, equal=True)]
+"""x + y >= 1, x <= 0, y + z = 0: no solution"""
+MENDED = [CLASH[0], Row((("x", 1),), 1), CLASH[2]]
+"""x <= 1 instead: x = 1 is a solution"""
+LOG = """\
+a 1 [x >= 1]
+a 2 [y != 0]
+i 4 1 0 c:2 l:linear_bounds
+n 5 1 0 4
+i 6 -1 0 2 c:1 l:linear_bounds
+i 7 2 0 c:3 l:linear_bounds
+n 8 2 0 7
+i 9 0 -1 c:5 l:nogood
+i 10 0 -2 c:8 l:nogood
+n 11 0 9 6 10
+c UNSAT"""
+LOG_FORGERIES = {
+    "an unknown variable": ("[x >= 1]", "[w >= 1]"),
+    "an unknown relation": ("[x >= 1]", "[x > 1]"),
+    "an atom defined twice": ("a 2 [y != 0]", "a 1 [y != 0]"),
+    "an atom numbered 0": ("a 2 [y != 0]", "a 0 [y != 0]"),
+    "an unknown atom": ("i 6 -1 0 2", "i 6 -3 0 2"),
+    "a row that does not say it": ("i 4 1 0 c:2", "i 4 1 0 c:1"),
+    "the wrong side of a row": ("i 4 1 0 c:2", "i 4 -1 0 c:2"),
+    "a row that does not exist": ("c:3", "c:13"),
+    "two grounds": ("c:3", "c:3 c:2"),
+    "no ground": (" c:3", ""),
+    "no label": ("c:3 l:linear_bounds", "c:3"),
+    "an unknown label": ("c:3 l:linear_bounds", "c:3 l:all_different"),
+    "the domain alone": ("c:3 l:linear_bounds", "l:initial_domain"),
+    "two conclusions": ("i 6 -1 0 2", "i 6 -1 0 2 -1"),
+    "a later nogood": ("c:5 l:nogood", "c:11 l:nogood"),
+    "a nogood that does not hold": ("i 10 0 -2", "i 10 0 2"),
+    "an inference that is not ready": ("n 11 0 9 6 10", "n 11 0 6 9 10"),
+    "an inference that is not there": ("n 11 0 9 6 10", "n 11 0 9 6 12"),
+    "too few inferences": ("n 11 0 9 6 10", "n 11 0 9 6"),
+    "no inferences": ("n 5 1 0 4", "n 5 1 0"),
+    "a step with the number of a row": ("n 11 0", "n 3 0"),
+    "a step with the number of a step": ("n 11 0", "n 5 0"),
+    "no zero": ("n 11 0 9", "n 11 9"),
+    "two zeros": ("n 11 0 9", "n 11 0 0 9"),
+    "no empty nogood": ("n 11 0 9 6 10\n", ""),
+    "no conclusion": ("\nc UNSAT", ""),
+    "another conclusion": ("c UNSAT", "c OPTIMAL"),
+    "a line after the conclusion": ("c UNSAT", "c UNSAT\na 3 [z >= 1]"),
+    "an unknown line": ("c UNSAT", "d 5\nc UNSAT"),
+}
+
+
+def test_a_log_written_by_hand_is_accepted_for_its_rows_only() -> None:
+    check_log(CLASH, LOG)
+    with pytest.raises(LogRefused, match="line 3: the inference does not follow"):
+        check_log(MENDED, LOG)
+
+
+@pytest.mark.parametrize("edit", LOG_FORGERIES.values(), ids=LOG_FORGERIES)
+def test_the_log_checker_refuses(edit: tuple[str, str]) -> None:
+    assert LOG.count(edit[0]) == 1
+    with pytest.raises(LogRefused):
+        check_log(CLASH, LOG.replace(*edit))
+
+
+TRIANGLE = [*(Row(((a, 1), (b, 1)), 1) for a, b in ("xy", "yz", "xz")), Row((("x", -2), ("y", -2), ("z", -2)), -3)]
+"""at most one of each two, but 2 (x + y + z) >= 3: no solution, except fractions"""
+OPEN = [*TRIANGLE[:3], Row((("x", -2), ("y", -2), ("z", -2)), -2)]
+PROOF = """\
+pseudo-Boolean proof version 1.1
+l 1
+l 2
+l 3
+l 4
+pol 1 2 + 3 + 2 d
+pol 4 2 d
+pol 5 6 +
+rup +1 ~x1 >= 1 ;
+pol 1 x1 + x2 5 * + s
+c 7"""
+PROOF_FORGERIES = {
+    "another version": ("version 1.1", "version 2.0"),
+    "no heading": ("pseudo-Boolean proof version 1.1\n", ""),
+    "a row that does not exist": ("\nl 4", "\nl 5"),
+    "row 0": ("\nl 4", "\nl 0"),
+    "a later constraint": ("pol 5 6 +", "pol 5 7 +"),
+    "constraint 0": ("pol 5 6 +", "pol 5 0 +"),
+    "an unknown literal": ("pol 1 x1 +", "pol 1 x4 +"),
+    "an unknown operation": ("pol 4 2 d", "pol 4 2 w"),
+    "a division by 0": ("pol 4 2 d", "pol 4 0 d"),
+    "a multiplication by 0": ("x2 5 *", "x2 0 *"),
+    "a negative factor": ("x2 5 *", "x2 -5 *"),
+    "a factor that is a constraint": ("x2 5 *", "5 x2 *"),
+    "an operand that is missing": ("pol 5 6 +", "pol 5 +"),
+    "two results": ("pol 5 6 +", "pol 5 6"),
+    "no result": ("pol 5 6 +", "pol"),
+    "a claim that does not propagate": ("rup +1 ~x1 >= 1 ;", "rup +1 x1 >= 2 ;"),
+    "a claim with a negative weight": ("rup +1 ~x1 >= 1 ;", "rup -1 x1 >= 0 ;"),
+    "a claim without an end": ("rup +1 ~x1 >= 1 ;", "rup +1 ~x1 >= 1"),
+    "a conclusion that is no contradiction": ("c 7", "c 6"),
+    "a conclusion that is not there": ("c 7", "c 10"),
+    "no conclusion": ("\nc 7", ""),
+    "a line after the conclusion": ("c 7", "c 7\nl 1"),
+    "an unknown line": ("c 7", "red +1 x1 >= 1 ; x1 -> 1\nc 7"),
+}
+
+
+def test_a_proof_written_by_hand_is_accepted_for_its_rows_only() -> None:
+    check_proof(TRIANGLE, PROOF)
+    with pytest.raises(ProofRefused, match="line 9: unit propagation"):
+        check_proof(OPEN, PROOF)
+    with pytest.raises(ProofRefused, match="constraint 7 is no contradiction"):
+        check_proof(OPEN, PROOF.replace("rup +1 ~x1 >= 1 ;", "rup >= 0 ;"))
+
+
+@pytest.mark.parametrize("edit", PROOF_FORGERIES.values(), ids=PROOF_FORGERIES)
+def test_the_proof_checker_refuses(edit: tuple[str, str]) -> None:
+    rows = OPEN if edit[0].startswith("rup") else TRIANGLE  # once a contradiction is known, propagation finds everything
+    proof = PROOF.replace("c 7", "c 2") if rows is OPEN else PROOF
+    assert proof.count(edit[0]) == 1
+    with pytest.raises(ProofRefused):
+        check_proof(rows, proof.replace(*edit))
+
+
+CONSTRAINTS = st.builds(Constraint, st.dictionaries(st.integers(1, 4), st.integers(-5, 5).filter(bool), max_size=4), st.integers(-6, 6))
+
+
+def holds(constraint: Constraint, point: tuple[int, ...]) -> bool:
+    return sum(c * point[v - 1] for v, c in constraint.terms.items()) >= constraint.bound
+
+
+@settings(max_examples=200, deadline=None)
+@given(CONSTRAINTS, CONSTRAINTS, st.integers(1, 6))
+def test_each_rule_derives_only_what_every_solution_satisfies(a: Constraint, b: Constraint, k: int) -> None:
+    for point in product((0, 1), repeat=4):
+        if holds(a, point):
+            assert holds(multiply(a, k), point)
+            assert holds(divide(a, k), point)
+            assert holds(saturate(a), point)
+            assert holds(saturate(a), point) == holds(a, point)
+            assert holds(add(a, b), point) or not holds(b, point)
+    assert (a.slack < 0) == (not any(holds(a, point) for point in product((0, 1), repeat=4)))
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(CONSTRAINTS, max_size=5), CONSTRAINTS)
+def test_propagation_refutes_only_what_has_no_solution_and_leaves_no_trace(known: list[Constraint], asked: Constraint) -> None:
+    propagator = Propagator()
+    for constraint in known:
+        propagator.append(constraint)
+    before = (list(propagator.slacks), dict(propagator.value))
+    if propagator.refutes(asked):
+        assert not any(all(holds(c, point) for c in [*known, asked]) for point in product((0, 1), repeat=4))
+    assert (propagator.slacks, propagator.value) == before
+
+
+@settings(max_examples=200, deadline=None)
+@given(CONSTRAINTS, st.booleans(), st.lists(st.tuples(st.sampled_from("1234"), st.sampled_from([1, 2])), max_size=4))
+def test_a_box_excludes_a_row_only_where_no_point_of_it_satisfies_the_row(c: Constraint, equal: bool, fixed: list[tuple[str, int]]) -> None:
+    row = Row(tuple((str(v), a) for v, a in c.terms.items()), c.bound, equal)
+    box = Box(Atom(name, values) for name, values in fixed)
+    inside = [p for p in product((0, 1), repeat=4) if all(box.values.get(str(v), 3) >> x & 1 for v, x in enumerate(p, 1))]
+    assert box.empty == (not inside)
+    if not box.empty:
+        sums = [sum(a * p[v - 1] for v, a in c.terms.items()) for p in inside]
+        assert box.excludes(row) == (min(sums) > c.bound or (equal and max(sums) < c.bound))
