@@ -43,6 +43,7 @@ Route = Annotated[str, typer.Option(help="enumeration, or joint: the CP-SAT mode
 AsJson = Annotated[bool, typer.Option("--json", help="one JSON object on stdout")]
 Out = Annotated[Path | None, typer.Option(help="folder for the result files")]
 Force = Annotated[bool, typer.Option("--force", help="write into a folder that is not empty")]
+CertificateOut = Annotated[Path | None, typer.Option("--certificate", metavar="FILE", help="write the proof, for `check`")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="no progress on stderr")]
 
 Progress = Callable[[str], None]
@@ -94,17 +95,19 @@ def search(
     seconds: Seconds = None,
     seed: Seed = 0,
     workers: Workers = 1,
+    certificate: CertificateOut = None,
+    all_: Annotated[bool, typer.Option("--all", help="the certificate covers the near-optimal strategies too")] = False,
     as_json: AsJson = False,
     out: Out = None,
     force: Force = False,
     quiet: Quiet = False,
 ) -> int:
     """Every optimal strategy of an instance, confirmed by the solver-free checker."""
-    from optimizer.commands import run_search
+    from optimizer.commands import Files, run_search
     from optimizer.render import search_text
 
     problem, options = _load(instance, set_, space, objective), _options(epsilon, effort, seconds, seed, workers, route)
-    result = run_search(problem, options, out, force, _progress(quiet))
+    result = run_search(problem, options, Files(out, force, certificate, all_), _progress(quiet))
     _emit(result, search_text, as_json)
     return EXIT_OF_SEARCH[result["status"]]
 
@@ -122,6 +125,7 @@ def prove(
     seconds: Seconds = None,
     seed: Seed = 0,
     workers: Workers = 1,
+    certificate: CertificateOut = None,
     as_json: AsJson = False,
     out: Out = None,
     force: Force = False,
@@ -129,14 +133,30 @@ def prove(
 ) -> int:
     """Is this plan optimal? If not, a better one, or every rule it breaks."""
     from models.strategy import PlanFile
-    from optimizer.commands import run_prove
+    from optimizer.commands import Files, run_prove
     from optimizer.reading import read_record
     from optimizer.render import prove_text
 
     problem, options = _load(instance, set_, space, objective), _options("0", effort, seconds, seed, workers, route)
-    result = run_prove(problem, read_record(plan, PlanFile), options, out, force, _progress(quiet))
+    result = run_prove(problem, read_record(plan, PlanFile), options, Files(out, force, certificate), _progress(quiet))
     _emit(result, prove_text, as_json)
     return EXIT_OF_PROOF[result["status"]]
+
+
+@app.command()
+@outcomes
+def check(
+    certificate: Annotated[Path, typer.Argument(help="file written with --certificate")],
+    instance: Annotated[Path | None, typer.Option(help="the instance file it must be about")] = None,
+    plan: Annotated[Path | None, typer.Option(help="a plan file that it must speak of")] = None,
+    as_json: AsJson = False,
+) -> int:
+    """Does this certificate prove what it claims? Needs no solver and no search."""
+    from optimizer.inspect import check_text, run_check
+
+    result = run_check(certificate, instance, plan)
+    _emit(result, check_text, as_json)
+    return 0 if result["status"] == "VALID" else REFUTED
 
 
 @app.command()

@@ -3,28 +3,57 @@
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+from models.certificate import Certificate
 from models.errors import InputError
 from models.instance import Instance
 from models.result import Claim
 from models.strategy import PlanFile
-from optimizer.output import check_free, to_json, write_folder
+from optimizer.certify import certificate_of
+from optimizer.check import confirm
+from optimizer.output import check_free, check_replaceable, to_json, write_file, write_folder
 from optimizer.report import prove_json, search_json
 from optimizer.search import Options, find, judge
 
 Json = dict[str, Any]
 
 
-def run_search(instance: Instance, options: Options, out: Path | None, force: bool, progress: Callable[[str], None]) -> Json:
-    """Search, report, and write the result and the deployment of the best plan to `out`."""
-    if out is not None:
-        check_free(out, force)
+class Files(NamedTuple):
+    """Where results go besides stdout."""
+
+    out: Path | None
+    force: bool
+    certificate: Path | None
+    whole: bool = False
+    """the certificate lists the near-optimal strategies too"""
+
+    def check_free(self) -> None:
+        """Raises InputError before the work, not after it, where something is in the way."""
+        if self.out is not None:
+            check_free(self.out, self.force)
+        if self.certificate is not None:
+            check_replaceable(self.certificate, self.force)
+
+    def write(self, files: dict[str, str], certificate: Certificate | None) -> None:
+        """Write the result files, and the certificate where there is one."""
+        if self.out is not None:
+            proof = {} if certificate is None else {"certificate.json": certificate.text()}
+            write_folder(self.out, files | proof, self.force)
+        if self.certificate is not None and certificate is not None:
+            write_file(self.certificate, certificate.text())
+
+
+def run_search(instance: Instance, options: Options, files: Files, progress: Callable[[str], None]) -> Json:
+    """Search, report, and write the result and the deployment of the best plan."""
+    files.check_free()
     started = time.monotonic()
     claim = find(instance, options, progress)
-    result = search_json(instance, claim, options, time.monotonic() - started)
-    if out is not None:
-        write_folder(out, {"search.json": to_json(result)} | _deployment(instance, claim, result), force)
+    certificate = certificate_of(instance, claim, near=files.whole)
+    if files.certificate is not None and not files.whole:
+        confirm(certificate, instance)
+    result = search_json(instance, claim, certificate, options, time.monotonic() - started)
+    files.write({"search.json": to_json(result)} | _deployment(instance, claim, result), certificate)
     return result
 
 
@@ -50,15 +79,13 @@ def _deployment(instance: Instance, claim: Claim, result: Json) -> dict[str, str
     return deployment_files(instance, claim.optimal[0].plan, facts)
 
 
-def run_prove(instance: Instance, plan: PlanFile, options: Options, out: Path | None, force: bool, progress: Callable[[str], None]) -> Json:
+def run_prove(instance: Instance, plan: PlanFile, options: Options, files: Files, progress: Callable[[str], None]) -> Json:
     """Judge a plan and report."""
-    if out is not None:
-        check_free(out, force)
+    files.check_free()
     started = time.monotonic()
     verdict = judge(instance, plan, options, progress)
     result = prove_json(instance, verdict, options, time.monotonic() - started)
-    if out is not None:
-        write_folder(out, {"prove.json": to_json(result)}, force)
+    files.write({"prove.json": to_json(result)}, verdict.certificate)
     return result
 
 

@@ -66,6 +66,19 @@ def write_file(path: Path, text: str) -> None:
         raise _unwritable(path, error) from error
 
 
+def check_replaceable(path: Path, force: bool) -> None:
+    """Raises InputError where a certificate would replace something that is not one, or has no folder."""
+    try:
+        if path.is_dir() or not path.parent.is_dir():
+            raise InputError(f"--certificate {path}: is not a file in an existing folder; name another")
+        if path.exists() and not force:
+            with path.open(encoding="utf-8", errors="replace") as file:
+                if not file.read(60).startswith('{"format":"shardproof-certificate/'):
+                    raise InputError(f"--certificate {path}: is there and holds no certificate; name another file or add --force")
+    except OSError as error:
+        raise _unwritable(path, error) from error
+
+
 def _unwritable(path: Path, error: OSError) -> InputError:
     shown = str(path) if len(str(path)) <= 200 else f"{str(path)[:200]}..."
     return InputError(f"--out {shown}: cannot be written ({error.strerror}); check the path, its permissions and the free space")

@@ -42,14 +42,14 @@ def _unique(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
-def read_text(path: Path) -> str:
+def read_text(path: Path, most_bytes: int = MAX_FILE_BYTES) -> str:
     """The file's text. Raises InputError when it cannot be read, is too large, or is not UTF-8."""
     try:
         if not path.is_file():
             raise InputError(f"{path}: no such file; check the path")
         size = path.stat().st_size
-        if size > MAX_FILE_BYTES:
-            raise InputError(f"{path}: {size} bytes; files above {MAX_FILE_BYTES} bytes are refused, shorten it")
+        if size > most_bytes:
+            raise InputError(f"{path}: {size} bytes; files above {most_bytes} bytes are refused, shorten it")
         return path.read_text(encoding="utf-8")
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror}); check the path and its permissions") from error

@@ -123,8 +123,10 @@ def prove_text(r: Json) -> str:
     name, plan = r["instance"]["name"], r["plan"]
     filled = f" (filled in: {', '.join(r['filled_in'])})" if r["filled_in"] else ""
     lines = [f"{name}: plan {plan['label']}{filled}"]
-    if r["status"] == "INFEASIBLE":
-        return "\n".join([*lines, "INFEASIBLE: the plan cannot run; it breaks", *_sentences(r["broken"])])
+    if "broken" in r:
+        proved = "INFEASIBLE: the plan cannot run; it breaks"
+        tried = "UNKNOWN: the best completion found of the plan breaks these rules; another may not"
+        return "\n".join([*lines, proved if r["status"] == "INFEASIBLE" else tried, *_sentences(r["broken"])])
     value, bound = _amount(r["value"], r["objective"]), _amount(r["bound"], r["objective"])
     lines += [*_plan_table([plan]), ""]
     match r["status"]:

@@ -1,8 +1,10 @@
 """Results as JSON-able objects: the contract of the command line, one function per object."""
 
+from hashlib import sha256
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
+from models.certificate import Certificate
 from models.evaluate import COST_MODEL_ASSUMPTIONS, Evaluation, evaluate, tokens_per_s, usd_per_million_tokens
 from models.instance import COST_MODEL, Instance
 from models.objective import UNITS
@@ -89,7 +91,7 @@ def objective_json(instance: Instance, value: int | None, bound: int | None) -> 
     return {"name": name, "unit": UNITS[name], "value": value, "bound": bound}
 
 
-def search_json(instance: Instance, claim: Claim, options: Options, seconds: float) -> Json:
+def search_json(instance: Instance, claim: Claim, certificate: Certificate, options: Options, seconds: float) -> Json:
     """The result of `search`."""
     value = claim.optimal[0].value if claim.optimal else None
     return header("search", claim.status, instance, options, seconds) | {
@@ -107,8 +109,20 @@ def search_json(instance: Instance, claim: Claim, options: Options, seconds: flo
         "near_optimal": [_near_json(c) for c in claim.near],
         "near_optimal_complete": claim.near_complete,
         "epsilon_ppm": options.epsilon_ppm,
-        "proof": {"checked": True, "certificate_sha256": None, "route": claim.route},
+        "proof": proof_json(certificate, claim.route),
         "reference": reference_json(instance, claim),
+    }
+
+
+def proof_json(certificate: Certificate | None, route: str) -> Json:
+    """What confirmed the result: the checker, over a certificate of this hash; nothing is confirmed without one."""
+    text = None if certificate is None else certificate.text()
+    digest = None if text is None else sha256(text.encode()).hexdigest()
+    return {
+        "checked": certificate is not None,
+        "certificate_sha256": digest,
+        "certificate_bytes": text and len(text.encode()),
+        "route": route,
     }
 
 
@@ -154,7 +168,11 @@ def prove_json(instance: Instance, verdict: Verdict, options: Options, seconds: 
     }
     if evaluation is None:
         stated = {"degrees": plan.strategy.degrees(), "order": plan.strategy.order, "label": plan.strategy.label()}
-        return found | {"plan": stated, "value": None, "bound": None, "broken": [violation_json(v) for v in verdict.broken]}
+        return (
+            found
+            | {"plan": stated, "value": None, "bound": None, "broken": [violation_json(v) for v in verdict.broken]}
+            | {"proof": proof_json(verdict.certificate, "rules")}
+        )
     assert claim is not None, "a plan that runs is compared with the space"
     found |= {
         "plan": plan_json(instance, plan, evaluation),
@@ -163,7 +181,7 @@ def prove_json(instance: Instance, verdict: Verdict, options: Options, seconds: 
         "bound": claim.bound,
         "strategies": claim.strategies,
         "reproducible": not claim.wall_limited,
-        "proof": {"checked": True, "certificate_sha256": None, "route": claim.route},
+        "proof": proof_json(verdict.certificate, claim.route),
     }
     if verdict.status == "NOT_OPTIMAL":
         better = evaluate(instance, claim.optimal[0].plan)

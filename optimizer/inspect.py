@@ -1,0 +1,132 @@
+"""`shardproof check`: read a certificate, have it checked, say what it proves."""
+
+import time
+from pathlib import Path
+from typing import Any
+
+from models.certificate import Bounded, Broken, Certificate, Infeasible, NotACertificate, Optimal, Placement, StatedPlan, parse
+from models.errors import InputError
+from models.evaluate import COST_MODEL_ASSUMPTIONS
+from models.instance import Instance
+from models.objective import UNITS
+from models.packing import Refused
+from models.strategy import PlanFile, fill_degrees
+from optimizer.check import Verdict, check
+from optimizer.reading import read_record, read_text
+from optimizer.report import tool_versions
+
+MOST_BYTES = 64_000_000
+
+Json = dict[str, Any]
+
+
+def run_check(path: Path, instance_path: Path | None, plan_path: Path | None) -> Json:
+    """The verdict on a certificate file; with a plan, also whether the certificate speaks of it."""
+    started = time.monotonic()
+    text = read_text(path, MOST_BYTES)
+    instance = None if instance_path is None else read_record(instance_path, Instance)
+    try:
+        certificate = parse(text)
+    except NotACertificate as error:
+        raise InputError(f"{path}: not a certificate ({error}); give a file that `search` or `prove` wrote with --certificate") from error
+    except Refused as refusal:
+        return _json(None, Verdict(False, "none", refusal.reason, refusal.where, {}), instance, started)
+    verdict = check(certificate, instance)
+    subject = instance or certificate.instance
+    if verdict.valid and plan_path is not None:
+        verdict = _about(verdict, certificate, read_record(plan_path, PlanFile), subject)
+    return _json(certificate, verdict, subject, started)
+
+
+def _about(verdict: Verdict, certificate: Certificate, stated: PlanFile, instance: Instance | None) -> Verdict:
+    """The verdict, refused where the certificate says nothing about the plan."""
+    strategy, _ = fill_degrees(stated.degrees, stated.order, dense=instance is not None and not instance.architecture.experts)
+    for plan in _plans(certificate):
+        parts = ((stated.stages, plan.stages), (stated.placement, plan.placement))
+        if plan.strategy == strategy and all(given is None or given == ours for given, ours in parts):
+            return verdict
+    return verdict._replace(valid=False, reason=f"says nothing about the plan {strategy.label()}", where="claim")
+
+
+def _plans(certificate: Certificate) -> list[StatedPlan]:
+    claim = certificate.claim
+    match claim:
+        case Optimal() | Bounded():
+            return [p.plan for p in (*claim.plans, *([claim.refuted] if claim.refuted else []))]
+        case Broken():
+            return [claim.plan]
+        case _:
+            return []
+
+
+def _json(certificate: Certificate | None, verdict: Verdict, instance: Instance | None, started: float) -> Json:
+    return {
+        "schema": "shardproof/check/1",
+        "status": "VALID" if verdict.valid else "INVALID",
+        "tool": tool_versions(0),
+        "instance": None if instance is None else {"name": instance.name, "sha256": instance.digest()},
+        "assumptions": [] if instance is None else [*instance.stated_assumptions(), *COST_MODEL_ASSUMPTIONS],
+        "claim": None if certificate is None else _claim_json(certificate, instance),
+        "reason": verdict.reason,
+        "where": verdict.where,
+        "strategies": verdict.strategies,
+        "seconds": round(time.monotonic() - started, 3),
+    }
+
+
+def _claim_json(certificate: Certificate, instance: Instance | None) -> Json:
+    """The claim without plans and arguments."""
+    claim = certificate.claim
+    found: Json = {"kind": claim.kind, "facts": len(certificate.facts)}
+    if instance is not None and not isinstance(claim, Placement):
+        found |= {"space": instance.space.name, "objective": instance.objective.name, "unit": UNITS[instance.objective.name]}
+    match claim:
+        case Optimal():
+            found |= {"value": claim.value, "bound": claim.value, "complete_to": claim.complete_to, "strategies": claim.strategies}
+        case Bounded():
+            found |= {"value": claim.value, "bound": claim.bound, "complete_to": claim.complete_to, "strategies": claim.strategies}
+        case Infeasible():
+            found |= {"strategies": claim.strategies}
+        case Broken():
+            found |= {"rules": [r.rule for r in claim.rules], "plan": claim.plan.strategy.label()}
+        case Placement():
+            found |= {"value": claim.value, "bound": claim.bound}
+    if isinstance(claim, Optimal | Bounded):
+        found["plans"] = [{"label": p.plan.strategy.label(), "value": p.value} for p in claim.plans]
+        found["refuted"] = claim.refuted and {"label": claim.refuted.plan.strategy.label(), "value": claim.refuted.value}
+    return found
+
+
+def check_text(r: Json) -> str:
+    """What `check` prints."""
+    name = r["instance"]["name"] if r["instance"] else "certificate"
+    if r["status"] == "INVALID":
+        return f"{name}: INVALID at {r['where']}: {r['reason']}"
+    claim = r["claim"]
+    lines = [f"{name}: VALID, {_sentence(claim)}"]
+    lines += [f"  listed   {p['label']}  {p['value']:,} {claim['unit']}" for p in claim.get("plans", [])[:8]]
+    if len(claim.get("plans", [])) > 8:
+        lines.append(f"  ... and {len(claim['plans']) - 8} more (--json lists them)")
+    if claim.get("refuted"):
+        lines.append(f"  refuted  {claim['refuted']['label']}  {claim['refuted']['value']:,} {claim['unit']}")
+    if r["strategies"]:
+        lines.append("strategies disposed of: " + ", ".join(f"{n} {how}" for how, n in sorted(r["strategies"].items())))
+    lines.append(f"checked in {r['seconds']:.2f} s without solver or search; {claim['facts']} placement arguments")
+    return "\n".join(lines)
+
+
+def _sentence(claim: Json) -> str:
+    match claim["kind"]:
+        case "optimal":
+            near = "" if claim["complete_to"] == claim["value"] else f", and every strategy up to {claim['complete_to']:,} is listed"
+            return f"no plan in {claim['space']} is below {claim['value']:,} {claim['unit']}; all optimal strategies are listed{near}"
+        case "bounded":
+            best = "no plan is listed" if claim["value"] is None else f"the best plan listed has {claim['value']:,}"
+            return f"no plan in {claim['space']} is below {claim['bound']:,} {claim['unit']}; {best}"
+        case "infeasible":
+            return f"each of the {claim['strategies']} strategies in {claim['space']} breaks a rule"
+        case "broken":
+            return f"the plan {claim['plan']} breaks {', '.join(claim['rules'])}"
+        case _:
+            value = "" if claim["value"] is None else f", and a placement with {claim['value']:,} is listed"
+            return f"no placement is below {claim['bound']:,}{value}"
