@@ -9,6 +9,7 @@ from collections.abc import Callable, Hashable
 from itertools import groupby
 from typing import NamedTuple
 
+from models.collectives import Comm
 from models.evaluate import moe_layer_indices
 from models.instance import Instance
 from models.layout import Pattern
@@ -18,7 +19,7 @@ from models.routing import Profile
 from models.rules import longest_step
 from models.stages import UNLIMITED, Item, Runs, Split, best_split, fewest_stages
 from models.strategy import RankContents, Strategy
-from models.terms import Groups, Price, Shape, Terms
+from models.terms import Groups, Shape, Terms
 from models.units import NS_PER_S, PPM, ceil_div
 
 Choice = tuple[int, int, int]
@@ -58,8 +59,9 @@ class Case(NamedTuple):
 
     layers: tuple[LayerRun, ...]
     exact: bool
-    first: Price
-    last: Price
+    first: Comm
+    last: Comm
+    """embedding and head: time and traffic"""
     total_ns: int
     longest_ns: int
 
@@ -156,10 +158,10 @@ class Bounds:
         shape, groups = self.terms.shape(s), self.terms.groups(s)
         fronts = [self._front(group, loads, shape, groups) for _, group, loads in self._kinds]
         layers = tuple(self._run(count, group, found, shape, groups) for (count, group, _), found in zip(self._kinds, fronts, strict=True))
-        first, last = self.terms.first(shape, groups), self.terms.last(shape, groups)
+        first, last = self.terms.first(shape, groups).cost, self.terms.last(shape, groups).cost
         least = [(run.length, min(c[0] for c in run.choices)) for run in layers]
-        longest = max([ns for _, ns in least] + [least[0][1] + first.cost.ns, least[-1][1] + last.cost.ns])
-        total = sum(n * ns for n, ns in least) + first.cost.ns + last.cost.ns
+        longest = max([ns for _, ns in least] + [least[0][1] + first.ns, least[-1][1] + last.ns])
+        total = sum(n * ns for n, ns in least) + first.ns + last.ns
         return Case(layers, all(f is None or f.exact for f in fronts), first, last, total, longest)
 
     def _front(self, group: int, loads: tuple[int, ...] | None, shape: Shape, groups: Groups) -> Front | None:
@@ -209,7 +211,7 @@ class Bounds:
             weights, cache = self.terms.layer_bytes(run.group, shape)
             choices = tuple((ns, up * m, out * m) for ns, up, out in run.choices)
             items.append((run.length, Item(weights + cache * sequences, choices)))
-        first, last = ((ns, up * m, out * m) for ns, up, out in (case.first.cost, case.last.cost))
+        first, last = ((ns, up * m, out * m) for ns, up, out in (case.first, case.last))
         return _with_ends(items, first_bytes, last_bytes, first, last)
 
     def exact(self, s: Strategy) -> Solution | str:

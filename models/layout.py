@@ -17,13 +17,19 @@ def stride_of(strategy: Strategy, degree: str) -> int:
     """Distance in GPU ids between neighbours of a `degree` group."""
     if degree == "pp":
         return strategy.stage_gpus
-    for side in strategy.order.split("|"):
-        names = side.split("-")
+    stride = 1
+    for name in _inside(strategy.order, degree):
+        stride *= getattr(strategy, name)
+    return stride
+
+
+@lru_cache(maxsize=1024)
+def _inside(order: str, degree: str) -> tuple[str, ...]:
+    """The degrees that vary faster than `degree` on its side. Raises KeyError where no side has it."""
+    for side in order.split("|"):
+        names = tuple(side.split("-"))
         if degree in names:
-            stride = 1
-            for name in names[: names.index(degree)]:
-                stride *= getattr(strategy, name)
-            return stride
+            return names[: names.index(degree)]
     raise KeyError(degree)
 
 

@@ -92,13 +92,13 @@ class Price(NamedTuple):
     @property
     def traffic(self) -> Comm:
         """Sum of the communications; its ns are not overlapped."""
-        return sum((c for _, c in self.comm), NOTHING)
+        return Comm(*(sum(part) for part in zip(*(c for _, c in self.comm), strict=True)))
 
     @property
     def cost(self) -> Comm:
         """Time after overlap, which hides min(fraction * communication, computation), and traffic."""
-        traffic, compute = self.traffic, self.compute_ns
-        return traffic._replace(ns=compute + traffic.ns - min(traffic.ns * self.overlap_ppm // PPM, compute))
+        (ns, up, out), compute = self.traffic, self.compute_ns
+        return Comm(compute + ns - min(ns * self.overlap_ppm // PPM, compute), up, out)
 
 
 class Terms:
@@ -137,9 +137,7 @@ class Terms:
     def layer(self, group_index: int, shape: Shape, groups: Groups, profile: Profile | None) -> Price:
         """One layer of group `group_index`; `profile` is that of its placement, None for a dense layer."""
         compute = self.compute(group_index, shape, profile)
-        return Price(
-            tuple(compute.items()), self._comm(self.arch.layers[group_index], shape, groups, profile), self.instance.runtime.overlap_ppm
-        )
+        return Price(tuple(compute.items()), self._comm(group_index, shape, groups, profile), self.instance.runtime.overlap_ppm)
 
     def compute(self, group_index: int, shape: Shape, profile: Profile | None) -> dict[str, int]:
         """Named computations of one layer, ns; what does not depend on placement is computed once."""
@@ -183,9 +181,27 @@ class Terms:
             found[name] = self._ns(*feed_forward(arch, width, ffn.matrices, shape.tokens, shape.tp))
         return found
 
-    def _comm(self, group: LayerGroup, shape: Shape, groups: Groups, profile: Profile | None) -> tuple[tuple[str, Comm], ...]:
-        parts = self.collectives(group, shape, groups, profile)
-        return tuple((term, sum(comms.values(), NOTHING)) for term, comms in parts.items())
+    def _comm(self, group_index: int, shape: Shape, groups: Groups, profile: Profile | None) -> tuple[tuple[str, Comm], ...]:
+        """Each communication term as the sum of its collectives; each distinct argument once."""
+        group = self.arch.layers[group_index]
+        tensor = self._sum(("tp", group_index, shape.tokens, groups.tp), lambda: self._tensor_comm(group, shape, groups))
+        context = NOTHING
+        if shape.cp > 1:
+            context = self._sum(("cp", group_index, shape.sequences, shape.tp, groups.cp), lambda: self._context_comm(group, shape, groups))
+        found = ("tp_comm", tensor), ("cp_comm", context)
+        if profile is None:
+            return found
+        received = ceil_div(profile.tokens, shape.etp)
+        experts = self._sum(
+            ("ep", shape.dispatched, received, profile.copies, groups.ep), lambda: self._expert_comm(shape, groups, profile)
+        )
+        split = NOTHING
+        if shape.etp > 1:
+            split = self._sum(("etp", profile.tokens, groups.etp), lambda: self._expert_tensor_comm(groups, profile))
+        return (*found, ("ep_comm", experts), ("etp_comm", split))
+
+    def _sum(self, key: Hashable, collectives: Callable[[], dict[str, Comm]]) -> Comm:
+        return self._once(key, lambda: sum(collectives().values(), NOTHING))
 
     def collectives(self, group: LayerGroup, shape: Shape, groups: Groups, profile: Profile | None) -> dict[str, dict[str, Comm]]:
         """Every collective of one layer by term and name; a term is the sum of its collectives."""
@@ -246,12 +262,18 @@ class Terms:
 
     def first(self, shape: Shape, groups: Groups) -> Price:
         """Embedding look-up on the first stage; a vocabulary-parallel table needs an all-reduce."""
+        return self._once(("first", shape.tokens, groups.tp), lambda: self._first(shape, groups))
+
+    def _first(self, shape: Shape, groups: Groups) -> Price:
         size = self._hidden_bytes(shape.tokens, self.arch.activation_dtype)
         comm = worst([all_reduce(self.pool, size, p) for p in groups.tp])
         return Price((("embedding", self._ns(embedding(self.arch, shape.tokens))),), (("tp_comm", comm),), 0)
 
     def last(self, shape: Shape, groups: Groups) -> Price:
         """Logits of each sequence's last token on the last stage, gathered in fp32."""
+        return self._once(("last", shape.sequences, shape.tp, groups.tp), lambda: self._last(shape, groups))
+
+    def _last(self, shape: Shape, groups: Groups) -> Price:
         size = dtype_bytes(shape.sequences * self.arch.vocabulary_size, 32)
         comm = worst([all_gather(self.pool, size, p) for p in groups.tp])
         return Price((("head", self._ns(head(self.arch, shape.sequences, shape.tp))),), (("tp_comm", comm),), 0)

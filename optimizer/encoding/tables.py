@@ -179,4 +179,4 @@ def _dearest(bounds: Bounds, s: Strategy, value: Value) -> int:
     case = bounds.case(s)
     layers = sum(run.length * max(c[0] for c in run.choices) for run in case.layers)
     transfer = bounds.terms.transfer(s, bounds.terms.shape(s)).ns
-    return value.of((s.microbatches + s.pp - 1) * (layers + case.first.cost.ns + case.last.cost.ns) + (s.pp - 1) * transfer)
+    return value.of((s.microbatches + s.pp - 1) * (layers + case.first.ns + case.last.ns) + (s.pp - 1) * transfer)
