@@ -60,6 +60,16 @@ Definition overloaded (p : problem) (T : Z) (pl : placement) : Prop :=
 Definition total_slots (p : problem) : nat := fold_right (fun c s => (ranks c * slots c + s)%nat) 0%nat (classes p).
 Definition full (p : problem) : bool := Nat.eqb (replicas p) 1 && Nat.eqb (total_slots p) (experts p).
 
+(** * Membership *)
+
+Definition mem (e : nat) (l : list nat) : bool := existsb (Nat.eqb e) l.
+
+Lemma mem_spec e l : mem e l = true <-> In e l.
+Proof.
+  unfold mem. rewrite existsb_exists. split; [intros (y & H & E); apply Nat.eqb_eq in E; subst; assumption|].
+  intros H; exists e; rewrite Nat.eqb_refl; auto.
+Qed.
+
 (** * Sums *)
 
 Lemma sum_app f l l' : sum f (l ++ l') = sum f l + sum f l'.

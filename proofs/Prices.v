@@ -15,8 +15,6 @@ Record decided := Decided { blocks : list (list nat); apart : list (nat * nat) }
 
 Definition undecided (p : problem) : decided := Decided (map (fun e => [e]) (seq 0 (experts p))) [].
 
-Definition mem (e : nat) (l : list nat) : bool := existsb (Nat.eqb e) l.
-
 (** Without the block that holds [e]. *)
 Definition drop (e : nat) (bs : list (list nat)) : list (list nat) := filter (fun b => negb (mem e b)) bs.
 
@@ -105,12 +103,6 @@ Definition keeps (d : decided) (S : contents) : Prop :=
 Definition covers (p : problem) (d : decided) : Prop := Permutation (concat (blocks d)) (seq 0 (experts p)).
 
 Definition respects (d : decided) (pl : placement) : Prop := Forall (Forall (keeps d)) pl.
-
-Lemma mem_spec e l : mem e l = true <-> In e l.
-Proof.
-  unfold mem. rewrite existsb_exists. split; [intros (y & H & E); apply Nat.eqb_eq in E; subst; assumption|].
-  intros H; exists e; rewrite Nat.eqb_refl; auto.
-Qed.
 
 Lemma nonnegative_nth l n : nonnegative l = true -> 0 <= nth n l 0.
 Proof.
