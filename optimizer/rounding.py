@@ -1,0 +1,53 @@
+"""From a solution of the configuration relaxation to a placement: price and round. Not a proof."""
+
+from collections import Counter
+from fractions import Fraction
+
+from models.arguments import Problem
+from models.strategy import RankContents
+from optimizer.encoding.master import Column, Partition, partition
+from optimizer.kinds import View
+from optimizer.prices import Relaxation
+
+MOST_COLUMNS = 4_000  # offered to CP-SAT, the latest ones generated
+
+
+def round_to_placement(problem: Problem, threshold: int, relaxation: Relaxation, effort: float, seed: int = 0) -> RankContents | None:
+    """A placement made of generated contents that keeps the threshold; None where CP-SAT finds none in its effort."""
+    seen = relaxation.view
+    within = [c for c in relaxation.columns if _keeps(problem, threshold, seen, c)]
+    chosen = partition(seen.demand, within[-MOST_COLUMNS:], effort, seed)
+    return None if chosen is None else _contents(problem, seen, chosen)
+
+
+def _keeps(problem: Problem, threshold: int, seen: View, column: Column) -> bool:
+    """Whether it is within load and memory: a grid rounds down, a surrogate adds both up."""
+    c = problem.classes[column.rank_class]
+    load, size, sizes = Fraction(0), 0, problem.sizes or (0,) * len(problem.loads)
+    for (kind, option), count in Counter(column.uses).items():
+        for group in seen.kinds[kind].groups[:count]:
+            load += Fraction(sum(problem.loads[e] for e in group), option + 1)
+            size += sum(sizes[e] for e in group)
+    return load <= threshold * c.speed and (c.memory is None or size <= c.memory)
+
+
+def _contents(problem: Problem, seen: View, chosen: Partition) -> RankContents | None:
+    """Experts for the groups that each rank's content asks for; None where some expert would be twice on a rank."""
+    first = [0]
+    for c in problem.classes:
+        first.append(first[-1] + c.ranks)
+    held: list[list[int]] = [[] for _ in range(problem.ranks)]
+    ranks = [first[c.rank_class] + sum(d.rank_class == c.rank_class for d in chosen.columns[:i]) for i, c in enumerate(chosen.columns)]
+    for k, kind in enumerate(seen.kinds):
+        start = 0
+        for option, groups in enumerate(chosen.replicated[k]):
+            places = [r for r, c in zip(ranks, chosen.columns, strict=True) for _ in range(c.uses.count((k, option)))]
+            wanted = (option + 1) * groups  # places beyond it stay empty
+            if len(places) < wanted:
+                return None
+            for i, rank in enumerate(places[:wanted]):
+                held[rank] += kind.groups[start + i % groups]
+            start += groups
+    if any(len(set(rank)) < len(rank) for rank in held):
+        return None
+    return tuple(tuple(sorted(rank)) for rank in held)
