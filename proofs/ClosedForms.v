@@ -193,19 +193,6 @@ Proof.
   split; [|exact H2]. constructor; [|exact H1]. intros HI. apply Hy, in_app_iff. auto.
 Qed.
 
-Lemma concat_permutation {A} (l l' : list (list A)) : Permutation l l' -> Permutation (concat l) (concat l').
-Proof.
-  induction 1; simpl; [reflexivity| | |etransitivity; eassumption].
-  - apply Permutation_app_head. assumption.
-  - rewrite !app_assoc. apply Permutation_app_tail, Permutation_app_comm.
-Qed.
-
-Lemma partition_filter {A} (f : A -> bool) l : Permutation (filter f l ++ filter (fun y => negb (f y)) l) l.
-Proof.
-  induction l as [|y l IH]; simpl; [constructor|]. destruct (f y); simpl; [constructor; exact IH|].
-  rewrite <- Permutation_middle. constructor. exact IH.
-Qed.
-
 Lemma heavy_rank q A (rs : list (list nat)) : NoDup A -> incl A (concat rs) -> (q * length rs < length A)%nat ->
   exists S, In S rs /\ (q + 1 <= length (filter (fun e => mem e A) S))%nat.
 Proof.

@@ -4,6 +4,19 @@ From Coq Require Import List ZArith Lia Permutation Sorted.
 Import ListNotations.
 Open Scope Z_scope.
 
+Lemma concat_permutation {A} (l l' : list (list A)) : Permutation l l' -> Permutation (concat l) (concat l').
+Proof.
+  induction 1; simpl; [reflexivity| | |etransitivity; eassumption].
+  - apply Permutation_app_head. assumption.
+  - rewrite !app_assoc. apply Permutation_app_tail, Permutation_app_comm.
+Qed.
+
+Lemma partition_filter {A} (f : A -> bool) l : Permutation (filter f l ++ filter (fun y => negb (f y)) l) l.
+Proof.
+  induction l as [|y l IH]; simpl; [constructor|]. destruct (f y); simpl; [constructor; exact IH|].
+  rewrite <- Permutation_middle. constructor. exact IH.
+Qed.
+
 Section Order.
 Context {A : Type} (w : A -> Z).
 
