@@ -42,7 +42,6 @@ class LayerRun(NamedTuple):
 class Sketch(NamedTuple):
     """Memory of one micro-batch's shape: what few of the degrees already tell."""
 
-    shape: Shape
     layers: tuple[tuple[int, int, int], ...]
     """layers in order as (count, weight bytes, KV cache bytes per sequence)"""
     weights: int
@@ -112,25 +111,32 @@ class Bounds:
 
         step >= (m + PP - 1) * max(mean stage, longest layer), counting computation alone.
         """
-        sequences = self.instance.workload.sequences // (s.replicas * s.dp * s.microbatches)
-        key = (sequences, s.tp, s.cp, s.ep, s.etp, self._tied and s.pp == 1)
-        sketch = self._sketches.get(key)
-        if sketch is None:
-            self._sketches[key] = sketch = self._sketch(s)
-        if not _memory_suffices(sketch, s.pp, sequences * s.microbatches):
+        key = (s.replicas * s.dp * s.microbatches, s.tp, s.cp, s.ep, s.etp)
+        if not self.fits(s):
             return "memory"
         times = self._times.get(key)
         if times is None:
-            found = [(count, self._least_compute(group, loads, sketch.shape)) for count, group, loads in self._kinds]
+            shape = self.terms.shape(s)
+            found = [(count, self._least_compute(group, loads, shape)) for count, group, loads in self._kinds]
             self._times[key] = times = sum(n * ns for n, ns in found), max(ns for _, ns in found)
         return (s.microbatches + s.pp - 1) * max(-(-times[0] // s.pp), times[1])
 
-    def _sketch(self, s: Strategy) -> Sketch:
+    def fits(self, s: Strategy) -> bool:
+        """Whether some split of a strategy that keeps R1-R12 fits memory."""
+        parts = s.replicas * s.dp * s.microbatches
+        key = (parts, s.tp, s.cp, s.ep, s.etp, self._tied and s.pp == 1)
+        sketch = self._sketches.get(key)
+        if sketch is None:
+            self._sketches[key] = sketch = self.sketch(s)
+        return memory_suffices(sketch, s.pp, self.terms.sequences_per_rank(s))
+
+    def sketch(self, s: Strategy) -> Sketch:
+        """What the layers and ends take under a strategy, and what a stage leaves them."""
         terms, shape = self.terms, self.terms.shape(s)
         fixed, first, last = terms.stage_bytes(shape, s.pp == 1)
-        sizes = tuple((count, *terms.layer_bytes(group, shape)) for count, group, _ in self._kinds)
+        sizes = tuple((group.count, *terms.layer_bytes(g, shape)) for g, group in enumerate(terms.arch.layers))
         room = terms.pool.accelerator.memory_bytes - fixed
-        return Sketch(shape, sizes, sum(n * w for n, w, _ in sizes), sum(n * c for n, _, c in sizes), room, first, last)
+        return Sketch(sizes, sum(n * w for n, w, _ in sizes), sum(n * c for n, _, c in sizes), room, first, last)
 
     def _least_compute(self, group: int, loads: tuple[int, ...] | None, shape: Shape) -> int:
         """Computation of one layer under any placement, ns."""
@@ -264,7 +270,7 @@ def root_bound(instance: Instance) -> int:
             return 1
 
 
-def _memory_suffices(sketch: Sketch, pp: int, sequences: int) -> bool:
+def memory_suffices(sketch: Sketch, pp: int, sequences: int) -> bool:
     """Whether some split into `pp` stages fits; the even split is tried before counting stages."""
     ends, room = sketch.first_bytes + sketch.last_bytes, sketch.room
     total = sketch.weights + sketch.cache * sequences + ends

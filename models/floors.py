@@ -12,11 +12,12 @@ from typing import NamedTuple
 from models.enumeration import Block, Side
 from models.evaluate import moe_layer_indices
 from models.instance import Instance
-from models.placement import NOTHING_PROVED, Proved, least_maximum
-from models.routing import least_touches
-from models.strategy import DEFAULT_ORDER
-from models.terms import Shape, Terms
-from models.units import ceil_div
+from models.layout import Pattern
+from models.placement import NOTHING_PROVED, Proved, least_copies, least_maximum
+from models.routing import Profile, least_touches
+from models.strategy import DEFAULT_ORDER, Strategy
+from models.terms import Groups, Shape, Terms
+from models.units import PPM, ceil_div
 
 
 class Floor(NamedTuple):
@@ -53,8 +54,11 @@ class Floors:
         self.rows = [Row(n, g, ffn.top_k, loads, sum(loads)) for (g, loads), n in rows.items() if (ffn := groups[g].ffn).kind == "moe"]
         self._attention: dict[tuple[int, int, int], Floor] = {}
         self._experts: dict[tuple[int, int, int], Floor] = {}
+        self._by_row: dict[tuple[int, int, int], int] = {}
         self._hottest: dict[int, list[int]] = {}
         self._sides: dict[Hashable, Floor] = {}
+        self._every_side: dict[Hashable, tuple[Floor, ...]] = {}
+        self._least_copies: dict[tuple[int, tuple[Pattern, ...]], int] = {}
         self._all_moe = len(moe) == self._layers
 
     def attention(self, sequences: int, tp: int, cp: int) -> Floor:
@@ -73,20 +77,37 @@ class Floors:
         return self.terms.shape(Block(parts, 1, tp, cp, 1, (1,), ((1, 1, 1),), ()).strategy(1, (1, 1, 1), DEFAULT_ORDER))
 
     def experts(self, etp: int, ep: int, tokens: int) -> Floor:
-        """Routed experts when `tokens` tokens reach the EP group: hottest rank and touched experts at their bounds."""
+        """Routed experts when `tokens` tokens reach the EP group; every row of a group is taken for its easiest one."""
         found = self._experts.get((etp, ep, tokens))
         if found is None:
-            hottest = self._hottest.get(ep)
-            if hottest is None:
-                bounds = ((r, max(least_maximum(r.loads, ep), self._proved.get((r.loads, ep), 0))) for r in self.rows)
-                hottest = self._hottest[ep] = [r.top_k * load for r, load in bounds]
-            each = []
-            for row, load in zip(self.rows, hottest, strict=True):
-                inputs, touched = ceil_div(tokens * load, row.sum), ceil_div(least_touches(row.loads, row.top_k, tokens), ep)
-                each.append((row.layers, self.terms.experts_ns(row.group, inputs, touched, etp)))
-            least = min((ns for _, ns in each), default=0) if self._all_moe else 0
-            found = self._experts[etp, ep, tokens] = Floor(sum(n * ns for n, ns in each), least)
+            easiest: dict[int, tuple[int, int, int]] = {}
+            for row, inputs, touched in self._rows_on(ep, tokens):
+                layers, least, fewest = easiest.get(row.group, (0, inputs, touched))
+                easiest[row.group] = layers + row.layers, min(least, inputs), min(fewest, touched)
+            each = [(n, self.terms.experts_ns(g, inputs, touched, etp)) for g, (n, inputs, touched) in easiest.items()]
+            shortest = min((ns for _, ns in each), default=0) if self._all_moe else 0
+            found = self._experts[etp, ep, tokens] = Floor(sum(n * ns for n, ns in each), shortest)
         return found
+
+    def _experts_by_row(self, etp: int, ep: int, tokens: int) -> int:
+        """As the total of `experts`, each row for itself, ns."""
+        found = self._by_row.get((etp, ep, tokens))
+        if found is None:
+            rows = self._rows_on(ep, tokens)
+            found = sum(row.layers * self.terms.experts_ns(row.group, inputs, touched, etp) for row, inputs, touched in rows)
+            self._by_row[etp, ep, tokens] = found
+        return found
+
+    def _rows_on(self, ep: int, tokens: int) -> list[tuple[Row, int, int]]:
+        """Each row with least expert inputs of the hottest rank, and least touched experts (2**-20) of the rank that touches most."""
+        hottest = self._hottest.get(ep)
+        if hottest is None:
+            hottest = [max(least_maximum(r.loads, ep), self._proved.get((r.loads, ep), 0)) for r in self.rows]
+            self._hottest[ep] = hottest
+        return [
+            (r, ceil_div(tokens * r.top_k * load, r.sum), ceil_div(least_touches(r.loads, r.top_k, tokens), ep))
+            for r, load in zip(self.rows, hottest, strict=True)
+        ]
 
     def step_ns(self, block: Block, microbatches: int, side: Side | None = None) -> int:
         """No plan with this expert side (None: with any of the block's) has a shorter pass, ns.
@@ -100,15 +121,49 @@ class Floors:
         slowest = max(-(-(attention.total + experts.total) // block.pp), layers * (attention.least + experts.least))
         return (microbatches + block.pp - 1) * slowest
 
+    def priced_ns(self, s: Strategy) -> int:
+        """As `step_ns` for one strategy, with communication: every rank at the mean of expert inputs, copies at the least of any row.
+
+        Overlap hides at most its share of all communication. step >= (m + PP - 1) * mean stage + (PP - 1) * transfer.
+        """
+        terms, shape, groups = self.terms, self.terms.shape(s), self.terms.groups(s)
+        comm = sum(group.count * self._comm_ns(g, shape, groups) for g, group in enumerate(self.instance.architecture.layers))
+        total = self.attention(shape.sequences, s.tp, s.cp).total + self._experts_by_row(s.etp, s.ep, shape.group_tokens)
+        total += comm - comm * self.instance.runtime.overlap_ppm // PPM
+        total += terms.first(shape, groups).cost.ns + terms.last(shape, groups).cost.ns
+        return (s.microbatches + s.pp - 1) * -(-total // s.pp) + (s.pp - 1) * terms.transfer(s, shape).ns
+
+    def _comm_ns(self, group: int, shape: Shape, groups: Groups) -> int:
+        """Communication of one layer of a group, ns, at least."""
+        ffn, profile = self.instance.architecture.layers[group].ffn, None
+        if ffn.kind == "moe":
+            profile = Profile(ceil_div(shape.group_tokens * ffn.top_k, shape.ep), 0, self._copies(group, ffn.top_k, groups.ep))
+        return sum(comm.ns for _, comm in self.terms.comm(group, shape, groups, profile))
+
+    def _copies(self, group: int, top_k: int, patterns: tuple[Pattern, ...]) -> int:
+        found = self._least_copies.get((group, patterns))
+        if found is None:
+            rows = [row.loads for row in self.rows if row.group == group]
+            found = self._least_copies[group, patterns] = min(least_copies(loads, top_k, patterns) for loads in rows)
+        return found
+
     def _side(self, sequences: int, block: Block, side: Side) -> Floor:
         prefill = self.instance.workload.kind == "prefill"
         tokens = sequences * self.instance.workload.context_tokens if prefill else sequences
         return self.experts(side[0], side[1], ceil_div(tokens * side[0] * side[1], block.tp * block.cp))
 
+    def sides(self, sequences: int, block: Block) -> tuple[Floor, ...]:
+        """The routed experts of each expert side of the block."""
+        key = (sequences, block.tp * block.cp, block.sides)
+        found = self._every_side.get(key)
+        if found is None:
+            found = self._every_side[key] = tuple(self._side(sequences, block, side) for side in block.sides)
+        return found
+
     def _least_side(self, sequences: int, block: Block) -> Floor:
         key = (sequences, block.tp * block.cp, block.sides)
         found = self._sides.get(key)
         if found is None:
-            every = [self._side(sequences, block, side) for side in block.sides]
+            every = self.sides(sequences, block)
             found = self._sides[key] = Floor(min(f.total for f in every), min(f.least for f in every))
         return found

@@ -115,7 +115,7 @@ def ideal_profile(
     loads: tuple[int, ...], top_k: int, ep: int, tokens: int, patterns: tuple[Pattern, ...], proved: Proved = NOTHING_PROVED
 ) -> Profile:
     """Lower bounds on each component, over every placement without replicas."""
-    copies = max(_least_copies(loads, top_k, pattern) for pattern in patterns)
+    copies = least_copies(loads, top_k, patterns)
     hottest = ceil_div(tokens * top_k * max(least_maximum(loads, ep), proved.get((loads, ep), 0)), sum(loads))
     return Profile(hottest, least_maximum(_touches(loads, top_k, tokens), ep), copies)
 
@@ -163,10 +163,10 @@ def _least_copies(loads: tuple[int, ...], top_k: int, pattern: Pattern) -> int:
     d, size = len(counts), sum(counts)
     if d == 1:
         return 0
+    if len(set(counts)) == 1:
+        return (d - 1) * ceil_div(_least_reach(_missed_by_all(loads, top_k), d) * WHOLE, CERTAIN)
     total, slots = sum(loads), len(loads) // size
     missing = [CERTAIN - routing_probability(w, total, top_k) for w in sorted(loads)]
-    if len(set(counts)) == 1:
-        return (d - 1) * ceil_div(_least_reach(prod(missing), len(missing), d) * WHOLE, CERTAIN)
     bound = 0
     for n in counts:
         lightest = Fraction(prod(missing[: n * slots]), CERTAIN ** (n * slots))
@@ -175,13 +175,25 @@ def _least_copies(loads: tuple[int, ...], top_k: int, pattern: Pattern) -> int:
     return bound
 
 
-def _least_reach(missed: int, factors: int, domains: int) -> int:
-    """Smallest x with (1 - x)**domains <= missed / CERTAIN**factors, all in 2**-32 fixed point."""
+@lru_cache(maxsize=4096)
+def _missed_by_all(loads: tuple[int, ...], top_k: int) -> int:
+    """prod(1 - p_e), 2**-64 fixed point, rounded up."""
+    total = sum(loads)
+    return ceil_div(prod(CERTAIN - routing_probability(w, total, top_k) for w in loads) << 64, CERTAIN ** len(loads))
+
+
+def _least_reach(missed: int, domains: int) -> int:
+    """Smallest x, 2**-32 fixed point, with (1 - x)**domains <= missed, which is 2**-64 fixed point."""
     low, high = 0, CERTAIN
     while low < high:
         middle = (low + high) // 2
-        if (CERTAIN - middle) ** domains * CERTAIN**factors <= missed * CERTAIN**domains:
+        if (CERTAIN - middle) ** domains << 64 <= missed * CERTAIN**domains:
             high = middle
         else:
             low = middle + 1
     return low
+
+
+def least_copies(loads: tuple[int, ...], top_k: int, patterns: tuple[Pattern, ...]) -> int:
+    """Lower bound on the copies component of every placement's profile."""
+    return max(_least_copies(loads, top_k, pattern) for pattern in patterns)

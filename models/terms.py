@@ -137,7 +137,7 @@ class Terms:
     def layer(self, group_index: int, shape: Shape, groups: Groups, profile: Profile | None) -> Price:
         """One layer of group `group_index`; `profile` is that of its placement, None for a dense layer."""
         compute = self.compute(group_index, shape, profile)
-        return Price(tuple(compute.items()), self._comm(group_index, shape, groups, profile), self.instance.runtime.overlap_ppm)
+        return Price(tuple(compute.items()), self.comm(group_index, shape, groups, profile), self.instance.runtime.overlap_ppm)
 
     def compute(self, group_index: int, shape: Shape, profile: Profile | None) -> dict[str, int]:
         """Named computations of one layer, ns; what does not depend on placement is computed once."""
@@ -181,7 +181,7 @@ class Terms:
             found[name] = self._ns(*feed_forward(arch, width, ffn.matrices, shape.tokens, shape.tp))
         return found
 
-    def _comm(self, group_index: int, shape: Shape, groups: Groups, profile: Profile | None) -> tuple[tuple[str, Comm], ...]:
+    def comm(self, group_index: int, shape: Shape, groups: Groups, profile: Profile | None) -> tuple[tuple[str, Comm], ...]:
         """Each communication term as the sum of its collectives; each distinct argument once."""
         group = self.arch.layers[group_index]
         tensor = self._sum(("tp", group_index, shape.tokens, groups.tp), lambda: self._tensor_comm(group, shape, groups))
@@ -293,12 +293,17 @@ class Terms:
 
     def layer_bytes(self, group_index: int, shape: Shape) -> tuple[int, int]:
         """Weights of one layer on one GPU, and KV cache per sequence of its data-parallel rank."""
-        arch, group, (tp, cp, etp, ep) = self.arch, self.arch.layers[group_index], shape[3:]
-        weights = self._once(
-            ("weights", group_index, tp, etp, ep), lambda: layer_weight_bytes(arch, group, tp, etp, ceil_div(arch.experts, ep))
-        )
-        cache = self._once(("cache", group_index, tp, cp), lambda: cache_bytes_per_sequence(arch, group, self.instance.workload, tp, cp))
-        return weights, cache
+        return self.weight_bytes(group_index, shape.tp, shape.etp, shape.ep), self.cache_bytes(group_index, shape.tp, shape.cp)
+
+    def weight_bytes(self, group_index: int, tp: int, etp: int, ep: int) -> int:
+        """Weights of one layer on one GPU."""
+        arch, key = self.arch, ("weights", group_index, tp, etp, ep)
+        return self._once(key, lambda: layer_weight_bytes(arch, arch.layers[group_index], tp, etp, ceil_div(arch.experts, ep)))
+
+    def cache_bytes(self, group_index: int, tp: int, cp: int) -> int:
+        """KV cache of one layer on one GPU, per sequence of its data-parallel rank."""
+        arch, key = self.arch, ("cache", group_index, tp, cp)
+        return self._once(key, lambda: cache_bytes_per_sequence(arch, arch.layers[group_index], self.instance.workload, tp, cp))
 
     def stage_bytes(self, shape: Shape, one_stage: bool) -> tuple[int, int, int]:
         """Bytes of any stage besides its layers, and what the first and the last stage add."""

@@ -205,6 +205,8 @@ class _Checker:
 
     def _strategy(self, s: Strategy, value: Value, bound: int | None, cut: int | None, listed: frozenset[Strategy]) -> str:
         """How a strategy is disposed of: by a rule, by its bound, or as one of those listed."""
+        if cut is not None and value.of(self.floors.priced_ns(s)) > cut:
+            return "bound"
         least = 0
         for bounded in (self.bounds.work, self.bounds.quick, self._exact):
             step = bounded(s)
