@@ -1,4 +1,4 @@
-(** Lists in descending order of a weight, by insertion. *)
+(** Lists up to their order, and in descending order of a weight, by insertion. *)
 
 From Coq Require Import List ZArith Lia Permutation Sorted.
 Import ListNotations.

@@ -192,7 +192,14 @@ Proof.
   pose proof (Qle_trans _ _ _ H H2) as H3. rewrite <- inject_Z_mult, <- Zle_Qle in H3. lia.
 Qed.
 
-(** * What is refuted is exceeded by some rank *)
+(** * Thresholds *)
+
+Lemma within_more p T T' pl : T <= T' -> Forall (fun c => 0 <= speed c) (classes p) -> within p T pl -> within p T' pl.
+Proof.
+  unfold within. generalize (carried p pl) as q. intros q HT HS HW. induction HW as [|c held cs pls HW _ IH]; constructor; inversion HS as [|? ? Hc HS']; subst; auto.
+  eapply Forall_impl; [|exact HW]. intros S H. eapply Qle_trans; [exact H|]. rewrite <- Zle_Qle. nia.
+Qed.
+
 
 Theorem refuted_overloaded p T : refuted p T -> forall pl, valid p pl -> overloaded p T pl.
 Proof.
