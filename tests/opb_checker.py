@@ -234,11 +234,14 @@ def read_constraint(text: str, literal: Callable[[str], int]) -> Constraint:
 
 
 def check_formula(rows: Sequence[Row], text: str) -> None:
-    """Accept that a formula file holds the constraints of the rows, in this order, and nothing else."""
+    """Accept that a formula file holds the first constraints of the rows, in this order, and nothing else.
+
+    Usually all: Exact takes no more in once it sees a contradiction.
+    """
     proof = Proof(rows)
     match text.splitlines():
         case ["min: ;", heading, *lines] if heading == HEADINGS[1]:
-            if [read_constraint(line, proof.literal) for line in lines] != proof.given:
+            if [read_constraint(line, proof.literal) for line in lines] != proof.given[: len(lines)]:
                 raise ProofRefused("the formula is not that of the rows")
         case _:
             raise ProofRefused("not a formula file without an objective")

@@ -1,7 +1,7 @@
 """A placement problem with a threshold, written as rows over 0-1 variables; and its optimum by going through all placements.
 
-Shares with `models.arguments` only the type `Problem`: the rows, their variables and their order are
-not those of `models.arguments.system`, so that two routes to one statement have nothing to err in together.
+Shares with `models` only the type `Problem`: the rows, their variables and their order are
+not those of `models.assignment.system`, so that two routes to one statement have nothing to err in together.
 """
 
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ from itertools import combinations, count
 from math import lcm
 from typing import NamedTuple
 
-from models.arguments import Problem
+from models.packing import Problem
 
 
 class Row(NamedTuple):

@@ -16,10 +16,14 @@ from drcp_checker import Atom, Box, LogRefused, check_log
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from opb_checker import Constraint, ProofRefused, Propagator, add, check_formula, check_proof, divide, multiply, saturate
-from placement_rows import Placement, Row, copy, heaviest_first, least_threshold, placement_rows, placement_value
+from placement_rows import Placement, Row, copy, heaviest_first, is_attainable, least_threshold, placement_rows, placement_value
 
-from models.arguments import Branch, Budget, Problem, RankClass, Refused, refute, system
+from models.arguments import Argument, Branch, Budget, refute
+from models.assignment import system
+from models.packing import Problem, RankClass, Refused, closed_bound
+from optimizer.placing import solve_placement
 
+EFFORT = 1_000
 REASON = "the optional second solvers are not installed: pip install 'shardproof[second-solver]'"
 
 
@@ -63,7 +67,7 @@ def ask_pumpkin(rows: list[Row], folder: Path) -> Answer:
     booleans = {name: model.new_boolean_variable(name=name) for name in variables(rows)}
     for row in rows:
         kind = constraints.Equals if row.equal else constraints.LessThanOrEquals
-        terms = [booleans[v].as_integer().scaled(a) for v, a in row.terms]
+        terms = [booleans[v].as_integer().scaled(a) for v, a in row.terms if a]  # a zero makes it abort the process
         model.add_constraint(kind(terms, row.right, model.new_constraint_tag()))
     values: dict[str, int] | None = None
     match model.satisfy():
@@ -126,6 +130,7 @@ def test_a_second_solver_proves_that_nothing_is_below_the_optimum(name: str, rou
     route.check(below, answer.log)
     if answer.formula is not None:
         check_formula(below, answer.formula)
+        assert len(answer.formula.splitlines()) == 2 + sum(1 + row.equal for row in below)
 
 
 @each_problem
@@ -189,13 +194,64 @@ class Tree:
             self.sums[r] += sign * dict(self.rows[r].terms)[v]
 
 
-@each_problem
-def test_our_argument_refutes_what_the_second_solvers_refute_and_no_more(name: str) -> None:
-    p, optimum = PROBLEMS[name], OPTIMUM[name]
-    argument = Branch(kind="branch", nodes=tuple(Tree(p, optimum - 1).nodes))
+def assert_refutes_only_below(p: Problem, optimum: int, argument: Argument) -> None:
     refute(p, optimum - 1, argument, Budget())
     with pytest.raises(Refused):
         refute(p, optimum, argument, Budget())
+
+
+@each_problem
+def test_a_branch_tree_refutes_what_the_second_solvers_refute_and_no_more(name: str) -> None:
+    p, optimum = PROBLEMS[name], OPTIMUM[name]
+    assert_refutes_only_below(p, optimum, Branch(kind="branch", nodes=tuple(Tree(p, optimum - 1).nodes)))
+
+
+@each_problem
+def test_our_prover_and_the_second_solvers_agree_on_the_optimum(name: str) -> None:
+    p, optimum = PROBLEMS[name], OPTIMUM[name]
+    placed = solve_placement(p, EFFORT)
+    assert placed.value == placed.bound == optimum
+    assert placed.contents is not None
+    assert placement_value(p, placed.contents) == optimum
+    if placed.argument is None:
+        assert closed_bound(p) == optimum
+    else:
+        assert_refutes_only_below(p, optimum, placed.argument)
+
+
+def random_problem(seed: int) -> Problem:
+    """With a placement and a positive optimum; sometimes with replicas, memory, speeds, experts without load."""
+    rng = random.Random(seed)
+    while True:
+        replicas = rng.choice((1, 1, 2, 3))
+        n, ranks = rng.randint(3, 9 if replicas == 1 else 5), rng.randint(2, 4)
+        slots = rng.randint(-(-n // ranks), n)
+        memory = rng.choice((None, rng.randint(8, 25)))
+        p = problem(
+            tuple(rng.choice((rng.randint(0, 9), rng.randint(20, 60))) for _ in range(n)),
+            RankClass(ranks=ranks - 1, slots=slots, speed=rng.randint(1, 3), memory=memory),
+            RankClass(ranks=1, slots=slots, speed=rng.randint(1, 2)),
+            replicas=replicas,
+            sizes=None if memory is None else tuple(rng.randint(0, 9) for _ in range(n)),
+        )
+        if not is_attainable(p, 0) and is_attainable(p, sum(p.loads)):
+            return p
+
+
+@each_route
+@pytest.mark.parametrize("seed", range(25))
+def test_random_problems_are_decided_alike_on_both_sides_of_the_optimum(seed: int, route: Route, tmp_path: Path) -> None:
+    p = random_problem(seed)
+    optimum = least_threshold(p)
+    below = placement_rows(p, optimum - 1)
+    refuted = route.ask(below, tmp_path)
+    assert refuted.values is None
+    route.check(below, refuted.log)
+    if refuted.formula is not None:
+        check_formula(below, refuted.formula)
+    found = route.ask(placement_rows(p, optimum), tmp_path)
+    assert found.values is not None
+    assert placement_value(p, placement(p, found.values)) == optimum
 
 
 def mutants(log: str, each: int) -> Iterator[str]:
