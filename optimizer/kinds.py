@@ -3,12 +3,14 @@
 Every content that keeps the threshold keeps the limits here; with a coarse grid some others do too.
 """
 
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from math import lcm
 from typing import NamedTuple
 
 from models.arguments import Decided, Problem
-from optimizer.encoding.master import Demand
+from models.strategy import RankContents
+from optimizer.encoding.master import Column, Demand
 
 MOST_CELLS = 5_000_000  # of a pricing table
 FINEST = 4_000  # grid steps per limit, at most
@@ -66,6 +68,18 @@ def view(problem: Problem, threshold: int, decided: Decided, surrogate: tuple[in
         (p, 1),
         surrogate,
     )
+
+
+def columns_of(problem: Problem, seen: View, contents: RankContents) -> Iterator[Column]:
+    """The contents of a placement that are within the limits, where nothing is merged or kept apart."""
+    kind_of = {group[0]: k for k, kind in enumerate(seen.kinds) for group in kind.groups if not seen.apart and len(group) == 1}
+    copies = Counter(e for rank in contents for e in rank)
+    classes = [g for g, c in enumerate(problem.classes) for _ in range(c.ranks)]
+    for g, rank in zip(classes, contents, strict=False):
+        uses = tuple(sorted((kind_of[e], copies[e] - 1) for e in rank if e in kind_of))
+        limit, weight = seen.limits[g], sum(seen.kinds[kind].weights[option] for kind, option in uses)
+        if len(uses) == len(rank) and (limit is None or weight <= limit):
+            yield Column(g, uses)
 
 
 def _alike(problem: Problem, decided: Decided) -> list[tuple[tuple[int, ...], ...]]:

@@ -50,21 +50,24 @@ def solve_placement(problem: Problem, effort: int, seed: int = 0) -> Placed:
     contents = _start(problem, bound, effort, seed)
     value = None if contents is None else value_of_placement(problem, contents)
     while value is not None and value > bound and left.rounds > 0:
-        attack = refutation(problem, value - 1, left, seed)
+        attack = refutation(problem, value - 1, left, contents, seed)
         if attack.argument is not None:
             return Placed(contents, value, value, attack.argument)
         if attack.contents is None:
             break
         contents, value = attack.contents, value_of_placement(problem, attack.contents)
-    bound, argument = _bisect(problem, bound, value, left) if value is None or value > bound else (bound, None)
+    bound, argument = _bisect(problem, bound, value, contents, left) if value is None or value > bound else (bound, None)
     return Placed(contents, value, bound, argument)
 
 
-def refutation(problem: Problem, threshold: int, effort: Effort, seed: int = 0) -> Attack:
-    """An argument that the checker accepts, or a placement that keeps the threshold, or neither."""
+def refutation(problem: Problem, threshold: int, effort: Effort, contents: RankContents | None = None, seed: int = 0) -> Attack:
+    """An argument that the checker accepts, or a placement that keeps the threshold, or neither.
+
+    `contents` is a placement near the threshold, from which to start.
+    """
     solvable: Relaxation | None = None
     for surrogate in _surrogates(problem, threshold):
-        found = price(problem, threshold, effort, undecided(problem), surrogate)
+        found = price(problem, threshold, effort, undecided(problem), surrogate, contents)
         if found.prices is not None and accepted(problem, threshold, found.prices):
             return Attack(argument=found.prices)
         if found.used:
@@ -116,15 +119,27 @@ def _surrogates(problem: Problem, threshold: int) -> Iterator[tuple[int, int] | 
         yield 0, 1
 
 
-def _bisect(problem: Problem, bound: int, value: int | None, effort: Effort) -> tuple[int, Argument | None]:
+def _bisect(problem: Problem, bound: int, value: int | None, contents: RankContents | None, effort: Effort) -> tuple[int, Argument | None]:
     """The largest bound that prices prove, between the closed form and the value; as (bound, argument)."""
     low, high = bound, sum(problem.loads) if value is None else value
     best: Argument | None = None
     while high - low > max(1, high // FINENESS) and effort.rounds > 0:
         middle = (low + high) // 2
-        found = next((p for s in _surrogates(problem, middle) if (p := price(problem, middle, effort, undecided(problem), s).prices)), None)
+        priced = (price(problem, middle, effort, undecided(problem), s, contents).prices for s in _surrogates(problem, middle))
+        found = next((p for p in priced if p is not None), None)
         if found is not None and accepted(problem, middle, found):
-            low, best = middle + 1, found
+            low, best = _lift(problem, middle, high - 1, found) + 1, found
         else:
             high = middle
     return low, best
+
+
+def _lift(problem: Problem, refuted: int, most: int, argument: Argument) -> int:
+    """The largest threshold up to `most` that the argument refutes: it keeps refuting every lower one."""
+    while refuted < most:
+        middle = (refuted + most + 1) // 2
+        if accepted(problem, middle, argument):
+            refuted = middle
+        else:
+            most = middle - 1
+    return refuted

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from models.arguments import Argument, Budget, Decided, Prices, Problem, Refused, refute
+from models.strategy import RankContents
 from optimizer.encoding.master import Column, Duals, Master
-from optimizer.kinds import View, view
+from optimizer.kinds import View, columns_of, view
 from optimizer.pricing import Pricing, Values
 
 ROUNDINGS = (1, 2, 3, 4, 6, 8, 12, 24, 60, 120, 360, 840, 2520, 10_080)
@@ -40,25 +41,65 @@ class Relaxation(NamedTuple):
     """the solution, where the relaxation has one"""
 
 
-def price(problem: Problem, threshold: int, effort: Effort, decided: Decided, surrogate: tuple[int, int] | None) -> Relaxation:
-    """Prices that refute the threshold under the decisions of the splits above, or a solution of the relaxation."""
+def price(
+    problem: Problem,
+    threshold: int,
+    effort: Effort,
+    decided: Decided,
+    surrogate: tuple[int, int] | None,
+    contents: RankContents | None = None,
+) -> Relaxation:
+    """Prices that refute the threshold under the decisions of the splits above, or a solution of the relaxation.
+
+    Contents are priced at the mean of the duals and the best values so far (Wentges, 1997), and
+    `contents`, a placement near the threshold, gives the first columns.
+    """
     seen = view(problem, threshold, decided, surrogate)
     master = Master(seen.demand)
+    for column in columns_of(problem, seen, contents or ()):
+        master.add(column)
+    best = _by_weight(seen)
+    most = _gap(seen, best, Pricing(seen, best).worth())
+    tried = 0.0
     while effort.take():
         duals = master.solve()
         if duals is None:
             break
         if duals.uncovered < TOLERANCE:
             return Relaxation(None, seen, tuple(master.columns), tuple(master.used()))
-        pricing = Pricing(seen, duals.values)
-        if _gap(seen, duals.values, pricing.worth()) > TOLERANCE:
-            found = _round(len(problem.loads), seen, duals, min(pricing.worth()))
+        added = 0
+        for values in (_mean(duals.values, best), duals.values):
+            pricing = Pricing(seen, values)
+            gap = _gap(seen, values, pricing.worth())
+            if gap > most:
+                best, most = values, gap
+            added = sum(map(master.add, _improving(pricing, duals)))
+            if added:
+                break
+        if most > max(TOLERANCE, 2 * tried) or (most > TOLERANCE and not added):
+            found, tried = _round(len(problem.loads), seen, best), most
             if found is not None:
                 return Relaxation(found, seen)
-        above = tuple(cap + TOLERANCE for cap in duals.caps)
-        if sum(map(master.add, pricing.best_columns(above))) == 0:
+        if not added:
             break
     return Relaxation(None, seen, tuple(master.columns))
+
+
+def _by_weight(seen: View) -> Values:
+    """Values in proportion to weight: those of the area bound."""
+    heaviest = max(1, *(w for kind in seen.kinds for w in kind.weights))
+    return tuple(tuple(w / heaviest for w in kind.weights) for kind in seen.kinds)
+
+
+def _mean(a: Values, b: Values) -> Values:
+    return tuple(tuple((x + y) / 2 for x, y in zip(xs, ys, strict=True)) for xs, ys in zip(a, b, strict=True))
+
+
+def _improving(pricing: Pricing, duals: Duals) -> Iterator[Column]:
+    """Best contents that the master lacks: worth more at the duals than the dual cap."""
+    for column in pricing.best_columns():
+        if sum(duals.values[kind][option] for kind, option in column.uses) > duals.caps[column.rank_class] + TOLERANCE:
+            yield column
 
 
 def accepted(problem: Problem, threshold: int, argument: Argument) -> bool:
@@ -76,9 +117,9 @@ def _gap(seen: View, values: Values, worth: tuple[float, ...]) -> float:
     return supply - sum(ranks * max(0.0, v) for ranks, v in zip(seen.demand.ranks, worth, strict=True))
 
 
-def _round(experts: int, seen: View, duals: Duals, least_worth: float) -> Prices | None:
-    """The coarsest whole prices near the duals that still refute the threshold."""
-    for values in _whole(seen, duals.values, least_worth):
+def _round(experts: int, seen: View, exact: Values) -> Prices | None:
+    """The coarsest whole prices near the values that still refute the threshold."""
+    for values in _whole(seen, exact, min(Pricing(seen, exact).worth())):
         worth = Pricing(seen, values).worth()
         if _gap(seen, values, worth) > 0.5:
             return _prices(experts, seen, values, worth)

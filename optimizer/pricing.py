@@ -43,13 +43,13 @@ class Pricing:
             max(t.worth(g) for (u, _), t in self.tables.items() if u == (limit is None)) for g, limit in enumerate(self.view.limits)
         )
 
-    def best_columns(self, above: tuple[float, ...]) -> Iterator[Column]:
-        """For each class and each kind and option, a most valuable content with it, where worth more than `above`."""
-        for (u, _), table in self.tables.items():
+    def best_columns(self) -> Iterator[Column]:
+        """For each class and each kind and option, a most valuable content with it, where there is one."""
+        for (unlimited, _), table in self.tables.items():
             backward = table.reverse()
             for g, limit in enumerate(self.view.limits):
-                if u == (limit is None) and table.worth(g) > above[g]:
-                    yield from table.columns(g, above[g], backward)
+                if unlimited == (limit is None):
+                    yield from table.columns(g, backward)
 
 
 def _leaving_out(pairs: tuple[tuple[int, int], ...]) -> list[frozenset[int]]:
@@ -96,7 +96,7 @@ class _Table:
         limit = self.limits[g]
         return NEVER if limit is None else float(self.best[-1, self.view.slots[g], limit])
 
-    def columns(self, g: int, above: float, backward: Floats) -> Iterator[Column]:
+    def columns(self, g: int, backward: Floats) -> Iterator[Column]:
         """For the last copy of each kind and each option, a most valuable content with it."""
         limit, slots = self.limits[g], self.view.slots[g]
         assert limit is not None
@@ -104,7 +104,7 @@ class _Table:
             if i + 1 < len(self.copies) and self.copies[i + 1].kind == copy.kind:
                 continue
             left = slots - copy.slots
-            for option, (w, v) in enumerate(copy.options):
+            for option, (w, _) in enumerate(copy.options):
                 if w > limit or left < 0:
                     continue
                 rest = limit - w
@@ -112,7 +112,7 @@ class _Table:
                 after = backward[len(self.copies) - 1 - i, : left + 1, : rest + 1]
                 both = before + after[::-1, ::-1]
                 at = int(both.argmax())
-                if both.flat[at] + v > above:
+                if both.flat[at] >= 0:
                     c, t = divmod(at, rest + 1)
                     uses = [(copy.kind, option)]
                     uses += self._trace(self.best[: i + 1], self.copies, c, t)
