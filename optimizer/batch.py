@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from models.errors import InputError, VerificationError
 from models.instance import COST_MODEL, Instance
+from optimizer.certify import certificate_of
 from optimizer.output import check_free, make_folder, to_json, write_file
 from optimizer.reading import check_path, parse_value, read_record, read_with_overrides, set_path, validate
 from optimizer.report import Json, header, search_json, tool_versions
@@ -133,7 +134,7 @@ def _solve(variant: Variant, options: Options, request: BatchOptions) -> Json:
         claim = find(instance, options, lambda _: None)
     except (InputError, VerificationError) as error:
         return row | {"error": str(error)}
-    result = search_json(instance, claim, options, 0)
+    result = search_json(instance, claim, certificate_of(instance, claim, near=False), options, 0)
     row |= {"status": result["status"], "value": result["objective"]["value"], "bound": result["objective"]["bound"]}
     row |= {"strategies": claim.strategies, "feasible": claim.feasible, "optimal_strategies": len(claim.optimal)}
     if result["optimal"]:

@@ -1,22 +1,24 @@
-"""The whole space, one closed-form bound per strategy; then the promising ones exactly, best first."""
+"""The whole space, one cheap bound per strategy; then the promising ones exactly, best first."""
 
 import time
 from collections import Counter
 from collections.abc import Callable
-from heapq import heapify, heappop, heappush
-from itertools import chain, count
+from heapq import heappop, heappush
+from itertools import count
 from typing import NamedTuple
 
+import numpy as np
+
 from models.bounds import Bounds, root_bound
-from models.enumeration import blocks
-from models.evaluate import evaluate
+from models.enumeration import Block, blocks
+from models.floors import Floors
 from models.instance import Instance
 from models.objective import near_limit, value_of
 from models.result import Candidate, Claim, Status
-from models.rules import plan_violations
-from models.strategy import Plan, Strategy
+from models.strategy import Strategy
 from models.terms import Terms
-from optimizer.place import place
+from optimizer.completion import Completion
+from optimizer.factors import LARGEST, Survey, survey
 
 Progress = Callable[[str], None]
 
@@ -28,23 +30,14 @@ class Effort(NamedTuple):
     seconds: float | None
 
 
-class Survivor(NamedTuple):
-    """A strategy that no bound has ruled out yet."""
+class Looked(NamedTuple):
+    """Every strategy looked at."""
 
-    bound: int
-    """lower bound on the objective"""
-    priced: bool
-    """whether the bound counts communication"""
-    number: int
-    """position in the stated order"""
-    strategy: Strategy
-
-
-class Survey(NamedTuple):
-    """Every strategy looked at; the survivors are a heap, least bound first."""
-
-    survivors: list[Survivor]
-    seen: int
+    table: Survey
+    order: list[int]
+    """strategies that no rule has refuted, least floor of the objective first"""
+    values: list[int]
+    """those floors, in the same order"""
     refuted: Counter[str]
     limited: bool
     wall_limited: bool
@@ -52,53 +45,56 @@ class Survey(NamedTuple):
     """of the search, on the monotonic clock"""
 
 
-def survey(instance: Instance, bounds: Bounds, effort: Effort, progress: Progress) -> Survey:
+def look(instance: Instance, bounds: Bounds, floors: Floors, effort: Effort, progress: Progress) -> Looked:
     """Bound every strategy cheaply; stop early when the effort is spent.
 
     With limits or link caps every strategy is priced at once, so that the count of feasible ones is exact.
     """
     deadline = None if effort.seconds is None else time.monotonic() + effort.seconds
-    found: list[Survivor] = []
-    refuted: Counter[str] = Counter()
-    number, late, spent = 0, False, False
-    for steps, s in enumerate(chain.from_iterable((*b.strategies(), None) for b in blocks(instance))):
-        late = steps % 512 == 511 and deadline is not None and time.monotonic() > deadline
+    chosen, steps, spent, late = list[Block](), 0, False, False
+    for number, block in enumerate(blocks(instance)):
+        late = number % 64 == 63 and deadline is not None and time.monotonic() > deadline
         spent = steps >= effort.strategies
         if late or spent:
             break
-        if s is None:
-            continue
-        number += 1
-        if number % 50_000 == 0:
-            progress(f"{number} strategies bounded, {len(found)} alive")
-        step = bounds.work(s)
-        if bounds.constrained and not isinstance(step, str):
-            step = bounds.quick(s)
+        steps += block.size + 1
+        chosen.append(block)
+    table = survey(bounds, floors, chosen)
+    progress(f"{table.size} strategies, {int(table.fits.sum())} fit memory")
+    refuted = Counter({"memory": int((~table.fits).sum())})
+    alive = [int(n) for n in np.flatnonzero(table.fits)]
+    if bounds.constrained:
+        alive, late = _keep_limits(table, bounds, alive, refuted, deadline, late)
+    values = _objectives(instance, table)
+    order = sorted(alive, key=lambda n: values[n])
+    return Looked(table, order, [values[n] for n in order], refuted, late or spent, late, deadline)
+
+
+def _keep_limits(
+    table: Survey, bounds: Bounds, alive: list[int], refuted: Counter[str], deadline: float | None, late: bool
+) -> tuple[list[int], bool]:
+    """The strategies whose bounds keep link caps and limits, and whether the clock ended the look."""
+    kept = list[int]()
+    for n in alive:
+        if n % 512 == 511 and deadline is not None and time.monotonic() > deadline:
+            return kept, True
+        step = bounds.quick(table.strategy(n))
         if isinstance(step, str):
             refuted[step] += 1
         else:
-            found.append(Survivor(value_of(instance, s).of(step), False, number, s))
-    heapify(found)
-    return Survey(found, number, refuted, late or spent, late, deadline)
+            kept.append(n)
+    return kept, late
 
 
-def complete(instance: Instance, bounds: Bounds, s: Strategy) -> tuple[int, Candidate | None] | str:
-    """The strategy's bound and its best plan found; or the rule that no plan of it keeps.
-
-    No plan where placements are too large to enumerate and the one tried breaks a limit.
-    """
-    solution = bounds.exact(s)
-    if isinstance(solution, str):
-        return solution
-    bound = value_of(instance, s).of(solution.step_ns)
-    placements = tuple(p if p is not None else place(instance.load_of_moe_layer(n), s.ep) for n, p in enumerate(solution.placements))
-    plan = Plan(s, solution.split.stages, placements)
-    evaluation = evaluate(instance, plan, bounds.terms)
-    if solution.exact:
-        assert evaluation.step_ns == solution.step_ns, "exact bounds are attained"
-    elif any(plan_violations(instance, plan, evaluation)):
-        return bound, None
-    return bound, Candidate(plan, evaluation.value)
+def _objectives(instance: Instance, table: Survey) -> list[int]:
+    """The objective at each strategy's floor."""
+    of_block = [value_of(instance, b.strategy(1, b.sides[0], b.orders[0])) if b.size else None for b in table.blocks]
+    factors = [0 if v is None else v.factor for v in of_block]
+    constants = [0 if v is None else v.constant for v in of_block]
+    most = max(factors, default=0) * int(table.step_ns.max(initial=0)) + max(constants, default=0)
+    exact = np.int64 if most < LARGEST else object
+    found = np.array(factors, dtype=exact)[table.block] * table.step_ns + np.array(constants, dtype=exact)[table.block]
+    return [int(v) for v in found]
 
 
 class Priced(NamedTuple):
@@ -121,57 +117,107 @@ class Pricing(NamedTuple):
     """least bound of the strategies that were not looked at in time"""
     late: bool
     """the wall clock ended the pricing"""
+    refuted: Counter[str]
 
 
-def price(instance: Instance, bounds: Bounds, seen: Survey, epsilon_ppm: int, effort: Effort) -> Pricing:
+class _Queue:
+    """Strategies by least known bound; each is bounded better, step by step, when its turn comes."""
+
+    def __init__(self, instance: Instance, looked: Looked, bounds: Bounds, floors: Floors) -> None:
+        self.instance, self.looked = instance, looked
+        self.better: tuple[Callable[[Strategy], int | str], ...] = (floors.priced_ns, bounds.quick)
+        self.heap: list[tuple[int, int, int]] = []  # bound, position in the looked-at order, bounds taken
+        self.next = 0
+
+    def least(self) -> int | None:
+        """The least bound of any strategy left."""
+        waiting = self.looked.values[self.next : self.next + 1]
+        return min([*waiting, *(entry[0] for entry in self.heap[:1])], default=None)
+
+    def pop(self) -> tuple[int, Strategy] | str | None:
+        """The next strategy that all bounds leave alive, a rule that refutes one, or None when a bound was only raised."""
+        if self.next < len(self.looked.order) and (not self.heap or self.looked.values[self.next] <= self.heap[0][0]):
+            bound, n, taken = self.looked.values[self.next], self.looked.order[self.next], 0
+            self.next += 1
+        else:
+            bound, n, taken = heappop(self.heap)
+        s = self.looked.table.strategy(n)
+        if taken == len(self.better):
+            return n, s
+        step = self.better[taken](s)
+        if isinstance(step, str):
+            return step
+        heappush(self.heap, (max(bound, value_of(self.instance, s).of(step)), n, taken + 1))
+        return None
+
+
+def price(completion: Completion, bounds: Bounds, queue: _Queue, epsilon_ppm: int, effort: Effort) -> Pricing:
     """Price strategies, least bound first, until the rest is out of reach or the effort is spent."""
-    heap, done = seen.survivors, list[Priced]()
-    bound, best, undecided = None, None, False
-    for looked in count():
-        if not heap or (best is not None and heap[0].bound > near_limit(best, epsilon_ppm)):
-            return Pricing(done, bound, undecided, None, False)
-        late = seen.deadline is not None and time.monotonic() > seen.deadline
-        if best is not None and (late or looked >= effort.strategies):
-            left = heap[0].bound
-            return Pricing(done, left if bound is None else min(bound, left), undecided, left, late)
-        survivor = heappop(heap)
-        if not survivor.priced:
-            step = bounds.quick(survivor.strategy)
-            if isinstance(step, str):
-                seen.refuted[step] += 1
-            else:
-                value = value_of(instance, survivor.strategy).of(step)
-                heappush(heap, survivor._replace(bound=max(survivor.bound, value), priced=True))
+    looked, done = queue.looked, list[Priced]()
+    refuted, bound, best, undecided = Counter(looked.refuted), None, None, False
+    for steps in count():
+        least = queue.least()
+        if least is None or (best is not None and least > near_limit(best, epsilon_ppm)):
+            return Pricing(done, bound, undecided, None, False, refuted)
+        late = looked.deadline is not None and time.monotonic() > looked.deadline
+        if best is not None and (late or steps >= effort.strategies):
+            return Pricing(done, least if bound is None else min(bound, least), undecided, least, late, refuted)
+        found = queue.pop()
+        if found is None:
             continue
-        result = complete(instance, bounds, survivor.strategy)
+        result = found if isinstance(found, str) else completion.complete(bounds, found[1])
         if isinstance(result, str):
-            seen.refuted[result] += 1
+            refuted[result] += 1
             continue
+        assert not isinstance(found, str), "a rule was handled above"
         least, candidate = result
         bound = least if bound is None else min(bound, least)
         undecided = undecided or candidate is None
         if candidate is not None:
-            done.append(Priced(survivor.number, least, candidate))
+            done.append(Priced(found[0], least, candidate))
             best = candidate.value if best is None else min(best, candidate.value)
     raise AssertionError("count() does not end")
 
 
-def enumerate_space(instance: Instance, epsilon_ppm: int, effort: Effort, progress: Progress) -> Claim:
-    """The claim that exhaustive enumeration supports; the checker has the last word."""
-    bounds = Bounds(instance, Terms(instance))
-    seen = survey(instance, bounds, effort, progress)
-    progress(f"{seen.seen} strategies, {len(seen.survivors)} have room for a plan")
-    return _conclude(instance, seen, price(instance, bounds, seen, epsilon_ppm, effort), epsilon_ppm)
+def enumerate_space(instance: Instance, epsilon_ppm: int, effort: Effort, progress: Progress, seed: int = 0) -> Claim:
+    """The claim that exhaustive enumeration supports; the checker has the last word.
+
+    Where a gap is left by placements, arguments are sought for the layers of the plans concerned.
+    """
+    terms = Terms(instance)
+    completion = Completion(instance, terms, seed)
+    looked = look(instance, Bounds(instance, terms), Floors(instance, terms), effort, progress)
+    while True:
+        bounds, floors = Bounds(instance, terms, proved=completion.proved), Floors(instance, terms, completion.proved)
+        pricing = price(completion, bounds, _Queue(instance, looked, bounds, floors), epsilon_ppm, effort)
+        if looked.limited or pricing.late or not _strengthen(completion, pricing, looked.deadline, progress):
+            break
+    claim = _conclude(instance, looked, pricing, epsilon_ppm)
+    return claim._replace(facts=tuple(sorted(completion.facts.values(), key=lambda f: (f.row, f.ranks))))
 
 
-def _conclude(instance: Instance, seen: Survey, pricing: Pricing, epsilon_ppm: int) -> Claim:
+def _strengthen(completion: Completion, pricing: Pricing, deadline: float | None, progress: Progress) -> bool:
+    """Whether arguments or better placements were found for the plans that leave a gap below the best value."""
+    best = min((d.candidate.value for d in pricing.done), default=None)
+    gaps = [d for d in pricing.done if best is not None and d.bound <= best and d.bound < d.candidate.value]
+    for d in sorted(gaps):
+        if deadline is not None and time.monotonic() > deadline:
+            return False
+        if completion.strengthen(d.candidate.plan):
+            progress(f"{len(completion.facts)} placement arguments, the last for {d.candidate.plan.strategy.label()}")
+            return True
+    return False
+
+
+def _conclude(instance: Instance, looked: Looked, pricing: Pricing, epsilon_ppm: int) -> Claim:
     """What the priced plans and the bounds together support."""
-    feasible, refuted = seen.seen - seen.refuted.total(), dict(sorted(seen.refuted.items()))
-    whole, late = not seen.limited and not pricing.undecided, seen.wall_limited or pricing.late
-    bound = root_bound(instance) if seen.limited else pricing.bound
+    seen, refuted = looked.table.size, {rule: n for rule, n in sorted(pricing.refuted.items()) if n}
+    feasible = seen - sum(refuted.values())
+    whole, late = not looked.limited and not pricing.undecided, looked.wall_limited or pricing.late
+    bound = root_bound(instance) if looked.limited else pricing.bound
     if not pricing.done:
         status = Status.INFEASIBLE if whole else Status.UNKNOWN
-        return Claim(status, (), bound, (), None, False, seen.seen, feasible, refuted, seen.limited, "enumeration", (), late)
+        return Claim(status, (), bound, (), None, False, seen, feasible, refuted, looked.limited, "enumeration", (), late)
     assert bound is not None, "a plan was found, so a bound was"
     done = sorted(pricing.done)
     best = min(d.candidate.value for d in done)
@@ -180,8 +226,9 @@ def _conclude(instance: Instance, seen: Survey, pricing: Pricing, epsilon_ppm: i
     optimal = tuple(d.candidate for d in done if d.candidate.value == best)
     beyond = pricing.left is None or pricing.left > best
     proved = whole and beyond and all(d.bound > best or d.candidate.value == best == d.bound for d in done)
-    decided = whole and pricing.left is None and all(d.bound > cut or d.candidate.value == d.bound for d in done)
+    decided = whole and pricing.left is None and all(d.bound > cut or d.candidate.value <= cut for d in done)
     status = Status.OPTIMAL if proved else Status.FEASIBLE
     listed = optimal if proved else optimal[:1]
+    near = near if proved else tuple(c for c in (*optimal[1:], *near))
     least = best if proved else min(bound, best)
-    return Claim(status, listed, least, near, cut, decided, seen.seen, feasible, refuted, seen.limited, "enumeration", (), late)
+    return Claim(status, listed, least, near, cut, decided, seen, feasible, refuted, looked.limited, "enumeration", (), late)

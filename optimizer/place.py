@@ -30,13 +30,12 @@ def place(loads: tuple[int, ...], ranks: int) -> RankContents:
 
 
 @lru_cache(maxsize=4096)
-def lay_out(loads: tuple[int, ...], top_k: int, ep: int, patterns: tuple[Pattern, ...]) -> RankContents:
-    """As `place`, the contents arranged so that few copies pass the busiest scale-out port. Deterministic.
+def arrange(contents: RankContents, loads: tuple[int, ...], top_k: int, patterns: tuple[Pattern, ...]) -> RankContents:
+    """The same contents on other ranks, so that few copies pass the busiest scale-out port. Deterministic.
 
     A domain is missed with chance prod(1 - p_e), so equal sums of -log(1 - p_e) make equal ports.
     Exchanging whole ranks leaves every rank's load alone.
     """
-    contents = place(loads, ep)
     total = sum(loads)
     missed = {w: -log(max(1, CERTAIN - routing_probability(w, total, top_k)) / CERTAIN) for w in set(loads)}
     weights = np.array([sum(missed[loads[e]] for e in rank) for rank in contents])

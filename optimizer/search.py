@@ -13,11 +13,13 @@ from models.result import Candidate, Claim, Status
 from models.routing import load_classes
 from models.rules import ON_PRICED_PLANS, Violation, strategy_violations, violations
 from models.strategy import Plan, PlanFile, Strategy, complete_stages, fill_degrees
+from models.terms import Terms
 from models.units import PPM
 from optimizer.certify import certificate_of, certificate_of_broken
 from optimizer.certify import stated as as_stated
 from optimizer.check import confirm
-from optimizer.enumerate import Effort, Progress, complete, enumerate_space
+from optimizer.completion import Completion
+from optimizer.enumerate import Effort, Progress, enumerate_space
 
 EFFORT_STRATEGIES = 1_000  # strategies bounded per unit of effort
 EFFORT_DETERMINISTIC_S = 0.1  # deterministic CP-SAT seconds per unit of effort
@@ -65,7 +67,7 @@ def claim_of(instance: Instance, options: Options, progress: Progress) -> Claim:
         claim = solve_jointly(instance, options.epsilon_ppm, limits, progress)
     else:
         effort = Effort(options.effort * EFFORT_STRATEGIES, options.seconds)
-        claim = enumerate_space(instance, options.epsilon_ppm, effort, progress)
+        claim = enumerate_space(instance, options.epsilon_ppm, effort, progress, options.seed)
     progress(f"{claim.status} claimed by the {claim.route} route; checking")
     return claim
 
@@ -171,7 +173,8 @@ def _default_plan(instance: Instance, strategy: Strategy, stated: PlanFile) -> P
 
 def _best_completion(instance: Instance, strategy: Strategy, stated: PlanFile) -> Plan | None:
     """The cheapest plan of the strategy, keeping the stages or placement that the file states."""
-    found = complete(instance, Bounds(instance), strategy)
+    terms = Terms(instance)
+    found = Completion(instance, terms).complete(Bounds(instance, terms), strategy)
     if isinstance(found, str) or found[1] is None:
         return None
     plan = found[1].plan
