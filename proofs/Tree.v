@@ -11,7 +11,7 @@ Notation terms := (list (N * Z)).
 Record row := Row { left : terms; right : Z; equality : bool }.
 
 (** A decision on a variable: 0-side first, then 1-side. Or a leaf: (row, multiplier) pairs. *)
-Inductive node := Decide (v : N) | Leaf (multipliers : list (N * Z)).
+Inductive node := Decide (v : N) | Contradict (multipliers : list (N * Z)).
 
 (** Values of the variables. *)
 Notation point := (N -> Z).
@@ -86,7 +86,7 @@ Definition check_leaf (rows : list row) (b : option box) (l : list (N * Z)) : bo
 Fixpoint walk (variables : N) (rows : list row) (nodes : list node) (open : list (option box)) : bool :=
   match nodes, open with
   | [], [] => true
-  | Leaf l :: nodes, b :: open => check_leaf rows b l && walk variables rows nodes open
+  | Contradict l :: nodes, b :: open => check_leaf rows b l && walk variables rows nodes open
   | Decide v :: nodes, b :: open =>
       (v <? variables)%N && walk variables rows nodes (side b v 0 :: side b v 1 :: open)
   | _, _ => false

@@ -1,0 +1,17 @@
+(** Nothing is taken for granted: each line of the output is "Closed under the global context". *)
+
+From Shardproof Require Import Placement Prices ClosedForms Tree Branch Split Arguments Enumeration.
+
+Print Assumptions refuted_overloaded.
+Print Assumptions full_exact.
+Print Assumptions prices_sound.
+Print Assumptions area_sound.
+Print Assumptions closed_form_sound.
+Print Assumptions least_maximum_sound.
+Print Assumptions tree_sound.
+Print Assumptions branch_sound.
+Print Assumptions split_cases.
+Print Assumptions argument_sound.
+Print Assumptions bound_sound.
+Print Assumptions enumeration_sound.
+Print Assumptions candidates_sound.
