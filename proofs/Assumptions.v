@@ -6,6 +6,8 @@ Print Assumptions refuted_overloaded.
 Print Assumptions full_exact.
 Print Assumptions prices_sound.
 Print Assumptions area_sound.
+Print Assumptions heaviest_sound.
+Print Assumptions full_sound.
 Print Assumptions closed_form_sound.
 Print Assumptions least_maximum_sound.
 Print Assumptions tree_sound.

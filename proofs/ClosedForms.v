@@ -1,4 +1,4 @@
-(** Bounds on the heaviest rank of every placement that need no argument: area, pigeonhole, counting. *)
+(** Bounds on the heaviest rank of every placement that need no argument: area, heaviest expert, pigeonhole, counting. *)
 
 From Coq Require Import List Arith ZArith QArith Lia Bool Permutation.
 From Shardproof Require Import Placement Order.
@@ -43,14 +43,23 @@ End Bounds.
 Definition uniform (loads sizes : list Z) (m k : nat) (room : option Z) : problem :=
   Problem loads sizes [RankClass m k 1 room] 1.
 
-(** The largest of the three bounds, where they hold: one class, full; area alone otherwise. *)
-Definition closed_form_exceeds (p : problem) (T : Z) : bool :=
+Definition fastest (p : problem) : Z := fold_right (fun c m => Z.max (speed c) m) 0 (classes p).
+
+(** Some expert is too heavy even for ranks of the fastest class that share it as widely as may be. *)
+Definition heaviest_exceeds (p : problem) (T : Z) : bool :=
+  forallb (Z.leb 0) (loads p) && forallb (fun c => 1 <=? speed c) (classes p)
+  && existsb (fun e => T * (fastest p * Z.of_nat (replicas p)) <? load p e) (seq 0 (experts p)).
+
+(** Pigeonhole and counting (and area again), where there is one class and every slot is full. *)
+Definition full_exceeds (p : problem) (T : Z) : bool :=
   match classes p with
-  | [c] => if full p && (speed c =? 1) && negb (Nat.eqb (ranks c) 0) && negb (Nat.eqb (slots c) 0)
-           then T <? least_maximum (load p) (ranks c) (slots c) (sort (load p) (seq 0 (experts p)))
-           else area_exceeds p T
-  | _ => area_exceeds p T
+  | [c] => full p && negb (Nat.eqb (ranks c) 0) && negb (Nat.eqb (slots c) 0)
+           && (T * speed c <? least_maximum (load p) (ranks c) (slots c) (sort (load p) (seq 0 (experts p))))
+  | _ => false
   end.
+
+Definition closed_form_exceeds (p : problem) (T : Z) : bool :=
+  area_exceeds p T || heaviest_exceeds p T || full_exceeds p T.
 
 (** * Area *)
 
@@ -145,6 +154,63 @@ Theorem area_sound p T : area_exceeds p T = true -> refuted p T.
 Proof.
   intros HK pl HV HW. apply Z.ltb_lt in HK. pose proof (carried_within p pl T _ _ (proj1 HV) HW) as H.
   rewrite carried_total in H by exact HV. rewrite <- Zle_Qle in H. unfold speeds in HK. lia.
+Qed.
+
+(** * The heaviest expert *)
+
+Lemma fastest_spec p c : In c (classes p) -> speed c <= fastest p.
+Proof.
+  unfold fastest. induction (classes p) as [|c' cs IH]; simpl; [easy|]. intros [->|H]; [|specialize (IH H)]; lia.
+Qed.
+
+Lemma load_nonneg p e : forallb (Z.leb 0) (loads p) = true -> 0 <= load p e.
+Proof.
+  rewrite forallb_forall. intros H. unfold load.
+  destruct (lt_dec e (length (loads p))) as [He|He]; [|rewrite nth_overflow; lia].
+  apply Z.leb_le, H, nth_In, He.
+Qed.
+
+Lemma carried_nonneg p pl S : (forall e, 0 <= load p e) -> (0 <= carried p pl S)%Q.
+Proof.
+  intros HL. induction S as [|e S IH]; simpl; [apply Qle_refl|].
+  rewrite <- (Qplus_0_l 0) at 1. apply Qplus_le_compat; [|exact IH].
+  specialize (HL e). unfold Qle. simpl. lia.
+Qed.
+
+Lemma carried_one p pl S e : (forall e, 0 <= load p e) -> In e S -> (load p e # Pos.of_nat (copies pl e) <= carried p pl S)%Q.
+Proof.
+  intros HL. induction S as [|f S IH]; simpl; [easy|]. intros [->|HI].
+  - rewrite <- (Qplus_0_r (_ # _)) at 1. apply Qplus_le_compat; [apply Qle_refl|apply carried_nonneg, HL].
+  - rewrite <- (Qplus_0_l (_ # _)) at 1. apply Qplus_le_compat; [|apply IH, HI].
+    specialize (HL f). unfold Qle. simpl. lia.
+Qed.
+
+(** Every expert lies on some rank, and that rank keeps the threshold. *)
+Lemma some_rank p T pl e : valid p pl -> within p T pl -> (e < experts p)%nat ->
+  exists c S, In c (classes p) /\ In e S /\ (carried p pl S <= inject_Z (T * speed c))%Q.
+Proof.
+  intros [HV HR] HW He. specialize (HR e He).
+  assert (HI : In e (concat (concat pl))) by (apply (count_occ_In Nat.eq_dec); unfold copies in HR; lia).
+  unfold within in HW. revert HI. generalize (carried p pl) as q, HW. clear HW HV HR. intros q HW.
+  induction HW as [|c held cs pls HW _ IH]; simpl; [easy|]. rewrite concat_app, in_app_iff. intros [HI|HI].
+  - apply in_concat in HI as (S & HS & HI). rewrite Forall_forall in HW. exists c, S. auto.
+  - destruct (IH HI) as (c' & S & H1 & H2). exists c', S. auto.
+Qed.
+
+Theorem heaviest_sound p T : heaviest_exceeds p T = true -> refuted p T.
+Proof.
+  unfold heaviest_exceeds. rewrite !andb_true_iff, existsb_exists. intros [[HL HS] (e & He & HT)] pl HV HW.
+  apply in_seq in He. apply Z.ltb_lt in HT. assert (HL' := fun e => load_nonneg p e HL).
+  destruct (some_rank p T pl e HV HW) as (c & S & Hc & HeS & HQ); [lia|].
+  rewrite forallb_forall in HS. specialize (HS c Hc). apply Z.leb_le in HS.
+  pose proof (fastest_spec p c Hc) as Hf. destruct HV as [_ HR]. specialize (HR e ltac:(lia)).
+  assert (HT0 : 0 <= T * speed c).
+  { pose proof (Qle_trans _ _ _ (carried_nonneg p pl S HL') HQ) as H. rewrite <- (Zle_Qle 0) in H. exact H. }
+  pose proof (Qle_trans _ _ _ (carried_one p pl S e HL' HeS) HQ) as H. unfold Qle in H. cbn [inject_Z Qnum Qden] in H.
+  assert (E : Z.pos (Pos.of_nat (copies pl e)) = Z.of_nat (copies pl e)) by lia. rewrite E, Z.mul_1_r in H.
+  assert (0 <= T) by nia. assert (T * speed c <= T * fastest p) by nia.
+  assert (T * speed c * Z.of_nat (copies pl e) <= T * fastest p * Z.of_nat (replicas p)) by (apply Z.mul_le_mono_nonneg; lia).
+  lia.
 Qed.
 
 (** * Lightest *)
@@ -352,12 +418,10 @@ Proof.
   rewrite inject_Z_plus, IH by auto. rewrite H by auto. reflexivity.
 Qed.
 
-Theorem closed_form_sound p T : closed_form_exceeds p T = true -> refuted p T.
+Theorem full_sound p T : full_exceeds p T = true -> refuted p T.
 Proof.
-  unfold closed_form_exceeds. destruct (classes p) as [|c [|c' cs]] eqn:EC; [apply area_sound| |apply area_sound].
-  destruct (full p) eqn:EF; [|apply area_sound]. destruct (speed c =? 1) eqn:ES; [|apply area_sound].
-  destruct (Nat.eqb (ranks c) 0) eqn:ER; [apply area_sound|]. destruct (Nat.eqb (slots c) 0) eqn:EK; [apply area_sound|].
-  simpl. intros HT pl HV HW. apply Z.ltb_lt in HT. apply Z.eqb_eq in ES. apply Nat.eqb_neq in ER, EK.
+  unfold full_exceeds. destruct (classes p) as [|c [|c' cs]] eqn:EC; [discriminate| |discriminate].
+  rewrite !andb_true_iff, !negb_true_iff. intros [[[EF ER] EK] HT] pl HV HW. apply Z.ltb_lt in HT. apply Nat.eqb_neq in ER, EK.
   pose proof (full_exact p pl EF HV) as HE. pose proof (held_bounds p pl HV) as HB.
   assert (HC : forall e, (e < experts p)%nat -> copies pl e = 1%nat).
   { intros e He. destruct HV as [_ HR]. specialize (HR e He).
@@ -368,7 +432,7 @@ Proof.
   assert (EP : concat (concat [held]) = concat held) by (simpl; rewrite app_nil_r; reflexivity).
   rewrite EP in HB. unfold copies in HC. rewrite EP in HC.
   destruct (least_maximum_holds (load p) (ranks c) (slots c) (sort (load p) (seq 0 (experts p))) held)
-    with (T := T) as (S & HS & HTS); try assumption; try lia.
+    with (T := T * speed c) as (S & HS & HTS); try assumption; try lia.
   - apply sort_descending.
   - apply (Permutation_NoDup (Permutation_sym (sort_permutation _ _))), seq_NoDup.
   - rewrite sort_permutation. apply NoDup_Permutation; [|apply seq_NoDup|].
@@ -378,8 +442,14 @@ Proof.
     + intros e. rewrite in_seq. split; [intros He; specialize (HB e He); lia|].
       intros He. apply (count_occ_In Nat.eq_dec). rewrite HC; lia.
   - rewrite Forall_forall in HW1. specialize (HW1 S HS). rewrite carried_whole in HW1.
-    + rewrite <- Zle_Qle, ES in HW1. lia.
+    + rewrite <- Zle_Qle in HW1. lia.
     + intros e He. unfold copies. rewrite EP. apply HC, HB, in_concat. exists S. auto.
+Qed.
+
+Theorem closed_form_sound p T : closed_form_exceeds p T = true -> refuted p T.
+Proof.
+  unfold closed_form_exceeds. rewrite !orb_true_iff.
+  intros [[H|H]|H]; [apply area_sound|apply heaviest_sound|apply full_sound]; exact H.
 Qed.
 
 (** The computed number is a lower bound: whatever a placement keeps is at least that. *)
@@ -391,7 +461,7 @@ Corollary least_maximum_sound loads sizes m k room pl T :
 Proof.
   intros Hm Hk HL HV HW. cbn zeta. set (p := uniform loads sizes m k room) in *.
   destruct (Z_lt_le_dec T (least_maximum (load p) m k (sort (load p) (seq 0 (m * k))))) as [H|H]; [|exact H].
-  exfalso. refine (closed_form_sound p T _ pl HV HW). unfold closed_form_exceeds. subst p. simpl.
+  exfalso. refine (full_sound p T _ pl HV HW). unfold full_exceeds. subst p. simpl.
   unfold full, total_slots, experts; simpl. rewrite HL, Nat.add_0_r, Nat.eqb_refl. simpl.
-  destruct (Nat.eqb_spec m 0); [lia|]. destruct (Nat.eqb_spec k 0); [lia|]. simpl. apply Z.ltb_lt. exact H.
+  destruct (Nat.eqb_spec m 0); [lia|]. destruct (Nat.eqb_spec k 0); [lia|]. simpl. apply Z.ltb_lt. rewrite Z.mul_1_r. exact H.
 Qed.
