@@ -1,6 +1,6 @@
 (** Nothing is taken for granted: each line of the output is "Closed under the global context". *)
 
-From Shardproof Require Import Placement Prices ClosedForms Tree Branch Split Arguments Enumeration.
+From Shardproof Require Import Placement Prices ClosedForms Tree Branch Split Arguments Attained Enumeration.
 
 Print Assumptions refuted_overloaded.
 Print Assumptions full_exact.
@@ -15,5 +15,7 @@ Print Assumptions branch_sound.
 Print Assumptions split_cases.
 Print Assumptions argument_sound.
 Print Assumptions bound_sound.
+Print Assumptions kept_sound.
 Print Assumptions enumeration_sound.
+Print Assumptions optimal.
 Print Assumptions candidates_sound.

@@ -69,14 +69,8 @@ Proof.
   pose proof (Z.mul_succ_div_gt (- a) b ltac:(lia)). nia.
 Qed.
 
-(** Shares of an expert, one per replica in a list. *)
-Definition shares (p : problem) (pl : placement) (l : list nat) : Q := carried p pl l.
-
-Lemma shares_app p pl l l' : (shares p pl (l ++ l') == shares p pl l + shares p pl l')%Q.
-Proof.
-  induction l as [|e l IH]; simpl; [rewrite Qplus_0_l; reflexivity|].
-  unfold shares in *. simpl. rewrite IH. apply Qplus_assoc.
-Qed.
+Lemma carried_app p pl l l' : (carried p pl (l ++ l') == carried p pl l + carried p pl l')%Q.
+Proof. induction l as [|e l IH]; simpl; [rewrite Qplus_0_l; reflexivity|]. rewrite IH. apply Qplus_assoc. Qed.
 
 (** [sum] over rationals. *)
 Definition qsum (f : nat -> Q) (l : list nat) : Q := fold_right (fun e s => (f e + s)%Q) 0%Q l.
@@ -141,11 +135,11 @@ Proof.
   intros HL HW. induction HW as [|c held cs pls HW _ IH].
   - simpl. rewrite Z.mul_0_r. apply Qle_refl.
   - inversion HL as [|? ? ? ? [HR _] HL']; subst. simpl concat. rewrite concat_app.
-    rewrite (shares_app p pl). simpl fold_right. rewrite Z.mul_add_distr_l, inject_Z_plus.
+    rewrite carried_app. simpl fold_right. rewrite Z.mul_add_distr_l, inject_Z_plus.
     apply Qplus_le_compat; [|apply IH, HL']. rewrite <- HR. clear - HW.
     induction HW as [|S held HS _ IH]; simpl concat.
     + simpl. rewrite Z.mul_0_r. apply Qle_refl.
-    + rewrite (shares_app p pl). simpl length. rewrite Nat2Z.inj_succ.
+    + rewrite carried_app. simpl length. rewrite Nat2Z.inj_succ.
       replace (T * (Z.succ (Z.of_nat (length held)) * speed c)) with (T * speed c + T * (Z.of_nat (length held) * speed c)) by ring.
       rewrite inject_Z_plus. apply Qplus_le_compat; assumption.
 Qed.

@@ -1,7 +1,7 @@
 (** From bounds on single layers to all strategies and all placements: a finite list, gone through. *)
 
 From Coq Require Import List Arith ZArith Lia Bool.
-From Shardproof Require Import Placement Arguments.
+From Shardproof Require Import Placement Arguments Attained.
 Import ListNotations.
 Open Scope Z_scope.
 
@@ -19,9 +19,6 @@ Record fact := Fact { problem_of : problem; least : Z; argued : option argument 
 Definition speeds_nonneg (p : problem) : bool := forallb (fun c => 0 <=? speed c) (classes p).
 
 Definition check_fact (f : fact) : bool := speeds_nonneg (problem_of f) && check_bound (problem_of f) (least f) (argued f).
-
-(** Some placement of [p] has no rank above [h]; so for the weight of its heaviest rank. *)
-Definition attained (p : problem) (h : Z) : Prop := exists pl, valid p pl /\ within p h pl.
 
 Theorem fact_sound f h : check_fact f = true -> attained (problem_of f) h -> least f <= h.
 Proof.

@@ -315,26 +315,28 @@ Qed.
 Lemma demand_sound : check_caps p T d x (classes p) (caps x) = true -> within p T pl ->
   sum value_here (concat (concat pl)) <= demand (classes p) (caps x).
 Proof.
-  intros HK HW. unfold within in HW. destruct HV as [H _].
-  assert (HE : full p = true -> Forall2 (fun c held => Forall (fun S => length S = slots c) held) (classes p) pl)
-    by (intros; apply full_exact; assumption).
-  assert (HS : Forall (Forall (keeps d)) pl) by exact HD.
-  revert HK HW HE HS. generalize (caps x) as ys.
-  generalize H. generalize pl at 1 3 4 5 6 as rs. generalize (classes p) as cs. clear H.
-  induction 1 as [|c held cs rs [HL HF] _ IH]; intros ys HK HW HE HS; destruct ys as [|y ys]; try discriminate HK; [simpl; lia|].
+  intros HK HW. pose proof (fun HF => full_exact p pl HF HV) as HE.
+  assert (G : forall cs rs,
+    Forall2 (fun c held => length held = ranks c /\ Forall (fits p c) held) cs rs ->
+    Forall2 (fun c held => Forall (fun S => (carried p pl S <= inject_Z (T * speed c))%Q) held) cs rs ->
+    (full p = true -> Forall2 (fun c held => Forall (fun S => length S = slots c) held) cs rs) ->
+    Forall (Forall (keeps d)) rs -> forall ys, check_caps p T d x cs ys = true ->
+    sum value_here (concat (concat rs)) <= demand cs ys).
+  2: { apply G; try assumption. apply HV. }
+  clear HK HW HE. induction 1 as [|c held cs rs [HL HF] _ IH]; intros HW HE HS [|y ys] HK; try discriminate HK; [simpl; lia|].
   simpl in HK. apply andb_true_iff in HK as [HK HKs]. inversion HW as [|? ? ? ? HW1 HWs]; subst. inversion HS as [|? ? HS1 HSs]; subst.
   simpl concat. rewrite concat_app, sum_app. simpl demand.
-  assert (H1 : sum value_here (concat held) <= Z.of_nat (length held) * y).
-  { assert (HE1 : full p = true -> Forall (fun S => length S = slots c) held).
-    { intros Hf. specialize (HE Hf). inversion HE; assumption. }
-    clear - HK HF HW1 HS1 HE1 HV HD HC HX weight_here value_here. induction held as [|S held IH]; simpl length; [simpl; lia|].
-    inversion HF; inversion HW1; inversion HS1; subst. simpl concat. rewrite sum_app.
-    assert (sum value_here S <= y).
-    { apply (class_sound c); try assumption. intros Hf. specialize (HE1 Hf). inversion HE1; assumption. }
-    assert (sum value_here (concat held) <= Z.of_nat (length held) * y); [|lia].
-    apply IH; try assumption. intros Hf. specialize (HE1 Hf). inversion HE1; assumption. }
-  rewrite HL in H1. assert (sum value_here (concat (concat rs)) <= demand cs ys); [|lia].
-  apply IH; try assumption. intros Hf. specialize (HE Hf). inversion HE; assumption.
+  assert (HE1 : full p = true -> Forall (fun S => length S = slots c) held) by (intros Hf; specialize (HE Hf); inversion HE; assumption).
+  assert (HEs : full p = true -> Forall2 (fun c held => Forall (fun S => length S = slots c) held) cs rs)
+    by (intros Hf; specialize (HE Hf); inversion HE; assumption).
+  specialize (IH HWs HEs HSs ys HKs).
+  assert (H1 : sum value_here (concat held) <= Z.of_nat (length held) * y); [|rewrite HL in H1; lia].
+  clear - HK HF HW1 HS1 HE1 HV HD HC HX weight_here value_here.
+  induction held as [|S held IH]; simpl length; [simpl; lia|]. inversion HF; inversion HW1; inversion HS1; subst.
+  simpl concat. rewrite sum_app. assert (sum value_here S <= y).
+  { apply (class_sound c); try assumption. intros Hf. specialize (HE1 Hf). inversion HE1; assumption. }
+  assert (sum value_here (concat held) <= Z.of_nat (length held) * y); [|lia].
+  apply IH; try assumption. intros Hf. specialize (HE1 Hf). inversion HE1; assumption.
 Qed.
 End Sound.
 

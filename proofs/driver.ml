@@ -3,7 +3,8 @@
    Nothing is decided here: words become the data of the extracted checker, its answer becomes a word.
    A list is its length, then its items; what may be absent is 0, or 1 and the thing itself.
 
-     line     = bound problem ("closed" | argument)
+     line     = "bound" bound problem ("closed" | argument)               no placement is below the bound
+              | "kept" threshold problem ranks[[expert]]                   this placement keeps the threshold
      problem  = loads[int] sizes[int] replicas classes[class]
      class    = ranks slots speed memory?
      argument = "prices" p q values[[int]] caps[int] surrogate?          surrogate = a b
@@ -49,7 +50,6 @@ let z () =
 
 let n () = Z.to_N (z ())
 
-(* In order, unlike List.init on some versions for long lists. *)
 let list item =
   let rec items k found = if k = 0 then List.rev found else items (k - 1) (item () :: found) in
   items (count ()) []
@@ -93,13 +93,23 @@ let rec argument = function
   | "branch" -> ByBranch (list node)
   | kind -> raise (Malformed ("no such argument: " ^ kind))
 
-let verdict line =
-  words := List.filter (( <> ) "") (String.split_on_char ' ' line);
+let bound () =
   let bound = z () in
   let about = problem () in
-  let why = match next () with "closed" -> None | kind -> Some (argument kind) in
+  check_bound about bound (match next () with "closed" -> None | kind -> Some (argument kind))
+
+let kept () =
+  let threshold = z () in
+  let about = problem () in
+  check_kept about threshold (list (fun () -> list nat))
+
+let verdict line =
+  words := List.filter (( <> ) "") (String.split_on_char ' ' line);
+  let holds =
+    match next () with "bound" -> bound | "kept" -> kept | kind -> raise (Malformed ("no such claim: " ^ kind)) in
+  let answer = holds () in
   if !words <> [] then raise (Malformed "the line goes on after its end");
-  if check_bound about bound why then "ACCEPT" else "REFUSE"
+  if answer then "ACCEPT" else "REFUSE"
 
 let () =
   try
