@@ -13,14 +13,14 @@ from models.collectives import Comm
 from models.evaluate import moe_layer_indices
 from models.instance import Instance
 from models.layout import Pattern
-from models.operators import attention_weights, dense_width
 from models.placement import NOTHING_PROVED, Front, Proved, front, ideal_front, ideal_profile
 from models.routing import Profile
 from models.rules import longest_step
+from models.shape import Groups, Shape
 from models.stages import UNLIMITED, Item, Runs, Split, best_split, fewest_stages
 from models.strategy import RankContents, Strategy
-from models.terms import Groups, Shape, Terms
-from models.units import NS_PER_S, PPM, ceil_div
+from models.terms import Terms
+from models.units import ceil_div
 
 Choice = tuple[int, int, int]
 """ns, scale-up bytes and scale-out bytes of one layer and micro-batch under one placement."""
@@ -239,35 +239,6 @@ class Bounds:
         return tuple(
             run.placements[chosen] for (run, _), chosen in zip(kinds, split.choices, strict=True) if moe[run.group].ffn.kind == "moe"
         )
-
-
-def root_bound(instance: Instance) -> int:
-    """A lower bound on the objective of any plan, from the GEMM FLOP of the pass alone.
-
-    GPUs * step >= sum of FLOP / (peak * efficiency): sharding divides this work at best evenly,
-    and the slowest of PP stages takes at least their mean.
-    """
-    arch, acc = instance.architecture, instance.cluster.pool.accelerator
-    tokens = instance.workload.tokens
-    peak = acc.peak_flop_per_s[arch.weight_dtype]
-    gemm, expert = 0, 0
-    for group in arch.layers:
-        per_token = attention_weights(arch.hidden_size, group.attention, 1) + group.ffn.matrices * arch.hidden_size * dense_width(group.ffn)
-        gemm += group.count * 2 * tokens * per_token
-        if group.ffn.kind == "moe":
-            routed = group.ffn.top_k * group.ffn.matrices * arch.hidden_size * group.ffn.intermediate_size
-            expert += group.count * 2 * tokens * routed
-    scale = NS_PER_S * PPM
-    gpu_ns = gemm * scale // (peak * acc.gemm_efficiency_ppm) + expert * scale // (peak * acc.expert_gemm_efficiency_ppm)
-    match instance.objective.name:
-        case "latency" | "throughput":
-            return gpu_ns // instance.cluster.pool.gpus
-        case "throughput_per_gpu":
-            return gpu_ns
-        case "cost":
-            return gpu_ns * (instance.cluster.pool.price_uusd_per_gpu_hour or 0)
-        case "gpus":
-            return 1
 
 
 def memory_suffices(sketch: Sketch, pp: int, sequences: int) -> bool:

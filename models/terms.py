@@ -10,7 +10,7 @@ from typing import NamedTuple, TypeVar, cast
 from models.architecture import BITS, Architecture, LayerGroup, MoeFfn
 from models.collectives import NOTHING, Comm, all_gather, all_reduce, all_to_all, reduce_scatter, send, worst
 from models.instance import Instance
-from models.layout import Pattern, group_patterns, stage_neighbours_cross
+from models.layout import group_patterns, stage_neighbours_cross
 from models.memory import cache_bytes_per_sequence, embedding_bytes, head_bytes, layer_weight_bytes, logits_bytes, stage_fixed_bytes
 from models.operators import (
     Shard,
@@ -30,6 +30,7 @@ from models.operators import (
 )
 from models.roofline import operator_ns
 from models.routing import Profile
+from models.shape import Groups, Shape
 from models.strategy import Strategy
 from models.units import PPM, ceil_div, dtype_bytes
 
@@ -37,40 +38,6 @@ T = TypeVar("T")
 
 COMPUTE_TERMS = ("attention", "dense_ffn", "router", "shared_experts", "experts", "norms", "embedding", "head")
 COMM_TERMS = ("tp_comm", "cp_comm", "ep_comm", "etp_comm")
-
-
-class Shape(NamedTuple):
-    """All that one micro-batch's computation in a layer depends on, besides the layer and its placement."""
-
-    sequences: int
-    """per data-parallel rank and micro-batch"""
-    rank_tokens: int
-    """per data-parallel rank and micro-batch"""
-    tokens: int
-    """per context-parallel rank and micro-batch"""
-    tp: int
-    cp: int
-    etp: int
-    ep: int
-
-    @property
-    def dispatched(self) -> int:
-        """Tokens of one GPU's sequence-parallel share: those it sends to the experts."""
-        return ceil_div(self.tokens, self.tp)
-
-    @property
-    def group_tokens(self) -> int:
-        """Tokens that reach one EP group (all its ETP ranks together), rounded up once."""
-        return ceil_div(self.rank_tokens * self.ep * self.etp, self.tp * self.cp)
-
-
-class Groups(NamedTuple):
-    """Where the ranks of each kind of group lie: the distinct patterns over stages and replicas."""
-
-    tp: tuple[Pattern, ...]
-    cp: tuple[Pattern, ...]
-    etp: tuple[Pattern, ...]
-    ep: tuple[Pattern, ...]
 
 
 def sends_shares(arch: Architecture) -> bool:

@@ -9,12 +9,12 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from models.arguments import Budget, refute
-from models.bounds import Bounds, root_bound
+from models.bounds import Bounds
 from models.certificate import Bounded, Broken, Certificate, Infeasible, Optimal, Placement, PricedPlan, parse
 from models.enumeration import Block, blocks
 from models.errors import VerificationError
 from models.evaluate import evaluate
-from models.floors import Floors
+from models.floors import Floors, root_bound
 from models.instance import Instance
 from models.objective import Value, value_of
 from models.packing import Problem, RankClass, Refused, closed_bound, value_of_placement

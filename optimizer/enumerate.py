@@ -9,9 +9,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from models.bounds import Bounds, root_bound
+from models.bounds import Bounds
 from models.enumeration import Block, blocks
-from models.floors import Floors
+from models.floors import Floors, root_bound
 from models.instance import Instance
 from models.objective import near_limit, value_of
 from models.result import Candidate, Claim, Status

@@ -4,9 +4,9 @@ from typing import NamedTuple
 
 from ortools.sat.python import cp_model
 
-from models.bounds import root_bound
 from models.enumeration import position
 from models.evaluate import evaluate
+from models.floors import root_bound
 from models.instance import Instance
 from models.objective import near_limit
 from models.result import Candidate, Claim, Status

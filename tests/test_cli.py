@@ -171,7 +171,7 @@ def test_an_option_that_cannot_be_used_exits_2_and_is_named(wrong: list[str]) ->
 def test_an_interrupt_ends_with_130_and_leaves_nothing_behind(command: str, tmp_path: Path) -> None:
     args = {"search": ["search", REFERENCE], "prove": ["prove", REFERENCE, PLAN], "audit": ["audit", CLAIMS]}[command]
     folded = [] if command == "audit" else ["--space", "folded"]
-    code, out, err = _interrupted([*args, *folded, "--out", tmp_path / "out"], "50000 strategies")
+    code, out, err = _interrupted([*args, *folded, "--out", tmp_path / "out"], "fit memory")
     assert (code, out) == (130, "")
     assert "Traceback" not in err
     assert no_leftovers(tmp_path)

@@ -14,8 +14,9 @@ from models.evaluate import layer_profile, moe_layer_indices
 from models.instance import Instance
 from models.operators import cache_elements_per_token, query_widths
 from models.routing import Profile
+from models.shape import Shape
 from models.strategy import Plan, stage_ranges
-from models.terms import Shape, Terms, sends_shares
+from models.terms import Terms, sends_shares
 from models.units import ceil_div, dtype_bytes
 
 
