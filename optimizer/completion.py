@@ -16,7 +16,7 @@ from models.terms import Terms
 from optimizer.place import arrange, place
 
 WORTHWHILE = 2_000  # a layer is left alone when its heaviest rank is within one part in this of the closed forms
-ROUNDS = 400  # of column generation, for one layer
+ROUNDS = 150  # of column generation, for one layer
 MOST_ATTEMPTS = 400  # layers attacked in one search
 
 
