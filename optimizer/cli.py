@@ -214,7 +214,7 @@ def batch_run(
 
 @app.command()
 @outcomes
-def schema(name: Annotated[str, typer.Argument(help="instance, plan or claims")]) -> int:
+def schema(name: Annotated[str, typer.Argument(help="instance, plan, claims or certificate")]) -> int:
     """The JSON Schema of a file format."""
     from optimizer.commands import file_schema
     from optimizer.output import to_json

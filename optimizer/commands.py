@@ -90,10 +90,10 @@ def run_prove(instance: Instance, plan: PlanFile, options: Options, files: Files
 
 
 def file_schema(name: str) -> Json:
-    """The JSON Schema of an instance, a plan or a claims file."""
+    """The JSON Schema of an instance, a plan, a claims file or a certificate."""
     from optimizer.audit import Claims
 
-    records: dict[str, Any] = {"instance": Instance, "plan": PlanFile, "claims": Claims}
+    records: dict[str, Any] = {"instance": Instance, "plan": PlanFile, "claims": Claims, "certificate": Certificate}
     if name not in records:
         raise InputError(f'schema "{name[:40]}": write one of {", ".join(records)}')
     schema: Json = records[name].model_json_schema()
