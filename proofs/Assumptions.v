@@ -1,6 +1,6 @@
 (** Nothing is taken for granted: each line of the output is "Closed under the global context". *)
 
-From Shardproof Require Import Placement Prices ClosedForms Tree Branch Split Arguments Attained Enumeration.
+From Shardproof Require Import Placement Prices ClosedForms Tree Branch Split Arguments Attained Enumeration Stages.
 
 Print Assumptions refuted_overloaded.
 Print Assumptions full_exact.
@@ -19,3 +19,6 @@ Print Assumptions kept_sound.
 Print Assumptions enumeration_sound.
 Print Assumptions optimal.
 Print Assumptions candidates_sound.
+Print Assumptions fill_fewest.
+Print Assumptions stages_exist.
+Print Assumptions fits_stages_spec.

@@ -5,6 +5,7 @@
 
      line     = "bound" bound problem ("closed" | argument)               no placement is below the bound
               | "kept" threshold problem ranks[[expert]]                   this placement keeps the threshold
+              | "stages" stages limit[int] layers[choices[need[int]]]      the layers fit so many stages within the limit
      problem  = loads[int] sizes[int] replicas classes[class]
      class    = ranks slots speed memory?
      argument = "prices" p q values[[int]] caps[int] surrogate?          surrogate = a b
@@ -103,10 +104,20 @@ let kept () =
   let about = problem () in
   check_kept about threshold (list (fun () -> list nat))
 
+let stages () =
+  let number = nat () in
+  let limit = list z in
+  fits_stages number limit (list (fun () -> list (fun () -> list z)))
+
 let verdict line =
   words := List.filter (( <> ) "") (String.split_on_char ' ' line);
   let holds =
-    match next () with "bound" -> bound | "kept" -> kept | kind -> raise (Malformed ("no such claim: " ^ kind)) in
+    match next () with
+    | "bound" -> bound
+    | "kept" -> kept
+    | "stages" -> stages
+    | kind -> raise (Malformed ("no such claim: " ^ kind))
+  in
   let answer = holds () in
   if !words <> [] then raise (Malformed "the line goes on after its end");
   if answer then "ACCEPT" else "REFUSE"

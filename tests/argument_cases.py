@@ -6,6 +6,7 @@ from random import Random
 from models.arguments import Argument, Branch, Budget, Prices, Problem, Refused, Split, refute
 from models.assignment import contradicts, system
 from models.packing import RankClass, closed_bound
+from models.stages import Item, Runs
 
 Case = tuple[Problem, int, Argument | None]
 """a problem, a bound, and what is said to prove it: an argument, or the closed forms"""
@@ -42,6 +43,11 @@ def optional(text: str | None) -> str:
 def of_problem(p: Problem) -> str:
     classes = [f"{c.ranks} {c.slots} {c.speed} {optional(None if c.memory is None else str(c.memory))}" for c in p.classes]
     return f"{numbers(p.loads)} {numbers(p.sizes or ())} {p.replicas} {listed(classes)}"
+
+
+def of_runs(runs: Runs, pp: int, ns: int, limits: tuple[int, int, int]) -> str:
+    layers = [listed([numbers((c[0], item.memory, *c[1:])) for c in item.choices]) for n, item in runs for _ in range(n)]
+    return f"stages {pp} {numbers((ns, *limits))} {listed(layers)}"
 
 
 def of_argument(a: Argument) -> str:
@@ -84,6 +90,15 @@ def random_contents(rng: Random, problem: Problem) -> tuple[tuple[int, ...], ...
         for j in rng.sample(free, min(len(free), rng.randint(1, problem.replicas))):
             held[j].append(e if rng.random() < 0.98 else rng.randrange(len(problem.loads)))
     return tuple(map(tuple, held))
+
+
+def random_runs(rng: Random) -> tuple[Runs, int, tuple[int, int, int]]:
+    """Layers in runs, a number of stages not above theirs, and what a stage may take of memory and traffic."""
+    runs = tuple(
+        (rng.randint(1, 3), Item(rng.randint(0, 5), tuple((rng.randint(1, 9), rng.randint(0, 4), rng.randint(0, 4)) for _ in range(ways))))
+        for ways in [rng.choice([1, 1, 2]) for _ in range(rng.randint(1, 3))]
+    )
+    return runs, rng.randint(1, sum(n for n, _ in runs)), (rng.randint(2, 15), rng.randint(2, 12), rng.randint(2, 12))
 
 
 def random_prices(rng: Random, problem: Problem) -> Prices:

@@ -8,11 +8,25 @@ from pathlib import Path
 from random import Random
 
 import pytest
-from argument_cases import CASES, ROUNDS, Case, line, listed, numbers, of_problem, random_contents, random_problem, refusal
+from argument_cases import (
+    CASES,
+    ROUNDS,
+    Case,
+    line,
+    listed,
+    numbers,
+    of_problem,
+    of_runs,
+    random_contents,
+    random_problem,
+    random_runs,
+    refusal,
+)
 
 from models.arguments import Problem, Refused
 from models.certificate import Placement, parse
 from models.packing import RankClass, closed_bound, value_of_placement
+from models.stages import best_split
 from optimizer.placing import solve_placement
 
 PROOFS = Path(__file__).parents[1] / "proofs"
@@ -34,6 +48,7 @@ THEOREMS = {
     "kept_sound",
     "enumeration_sound",
     "candidates_sound",
+    "fits_stages_spec",
 }
 
 
@@ -89,6 +104,20 @@ def test_the_extracted_checker_prices_random_placements_as_ours_does(built: Path
             expected.append("ACCEPT" if threshold == value else "REFUSE")
     assert answers(built, lines) == expected
     assert min(expected.count("ACCEPT"), expected.count("REFUSE") - expected.count("ACCEPT")) >= 30
+
+
+@needs_coq
+def test_the_extracted_checker_fills_stages_as_far_as_ours_does(built: Path) -> None:
+    rng = Random("formal core, stages")
+    lines, expected = [], []
+    for _ in range(150):
+        runs, pp, limits = random_runs(rng)
+        found = best_split(runs, pp, *limits)
+        for ns in (999,) if found is None else (found.slowest_ns, found.slowest_ns - 1):
+            lines.append(of_runs(runs, pp, ns, limits))
+            expected.append("REFUSE" if found is None or ns < found.slowest_ns else "ACCEPT")
+    assert answers(built, lines) == expected
+    assert min(expected.count("ACCEPT"), len(expected) - 2 * expected.count("ACCEPT")) >= 20
 
 
 @needs_coq
