@@ -1,9 +1,10 @@
 (** Nothing is taken for granted: each line of the output is "Closed under the global context". *)
 
-From Shardproof Require Import Placement Prices ClosedForms Tree Branch Split Arguments Attained Enumeration Stages.
+From Shardproof Require Import Placement Patterns Prices ClosedForms Tree Branch Split Arguments Attained Enumeration Stages.
 
 Print Assumptions refuted_overloaded.
 Print Assumptions full_exact.
+Print Assumptions within_cap_sound.
 Print Assumptions prices_sound.
 Print Assumptions area_sound.
 Print Assumptions heaviest_sound.

@@ -94,7 +94,8 @@ Qed.
 Lemma filter_count A l : (length (filter (fun e => mem e A) l) <= fold_right (fun e s => count_occ Nat.eq_dec l e + s) 0 A)%nat.
 Proof.
   induction l as [|y l IH]; simpl; [lia|].
-  assert (H : fold_right (fun e s => (if Nat.eq_dec y e then Datatypes.S (count_occ Nat.eq_dec l e) else count_occ Nat.eq_dec l e) + s)%nat 0%nat A
+  assert (H : fold_right (fun e s =>
+      (if Nat.eq_dec y e then Datatypes.S (count_occ Nat.eq_dec l e) else count_occ Nat.eq_dec l e) + s)%nat 0%nat A
     = (fold_right (fun e s => (if Nat.eq_dec y e then 1 else 0) + s)%nat 0%nat A
        + fold_right (fun e s => count_occ Nat.eq_dec l e + s)%nat 0%nat A)%nat).
   { clear. induction A as [|e A IH]; simpl; [reflexivity|]. rewrite IH. destruct (Nat.eq_dec y e); lia. }

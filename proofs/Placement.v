@@ -196,7 +196,8 @@ Qed.
 
 Lemma within_more p T T' pl : T <= T' -> Forall (fun c => 0 <= speed c) (classes p) -> within p T pl -> within p T' pl.
 Proof.
-  unfold within. generalize (carried p pl) as q. intros q HT HS HW. induction HW as [|c held cs pls HW _ IH]; constructor; inversion HS as [|? ? Hc HS']; subst; auto.
+  unfold within. generalize (carried p pl) as q. intros q HT HS HW.
+  induction HW as [|c held cs pls HW _ IH]; constructor; inversion HS as [|? ? Hc HS']; subst; auto.
   eapply Forall_impl; [|exact HW]. intros S H. eapply Qle_trans; [exact H|]. rewrite <- Zle_Qle. nia.
 Qed.
 

@@ -184,7 +184,8 @@ Proof.
     destruct (well_formed_spec c Hc a Ha) as [HL HN]. destruct (IH HW s' Hs') as [HL' HB].
     split; [rewrite plus_length; lia|].
     assert (H : below s' (plus a s')) by (apply plus_above; [lia|exact HN]).
-    clear - HB H. revert H. generalize (plus a s') as t. induction HB as [|x y b c Hxy _ IH]; intros t H; inversion H; subst; constructor; [lia|].
+    clear - HB H. revert H. generalize (plus a s') as t.
+    induction HB as [|x y b c Hxy _ IH]; intros t H; inversion H; subst; constructor; [lia|].
     apply IH. assumption.
 Qed.
 
@@ -206,7 +207,8 @@ Proof.
   destruct (IH HW s1 Hs1) as (s' & Hs' & HB). exists s'. split; [exact Hs'|].
   destruct (well_formed_spec c Hc a Ha) as [HL HN]. destruct (sums_facts _ HW s1 Hs1) as [HL1 _].
   assert (H : below s1 (plus a s1)) by (apply plus_above; [lia|exact HN]).
-  clear - HB H. revert H. generalize (plus a s1) as t. induction HB as [|x y b c Hxy _ IH]; intros t H; inversion H; subst; constructor; [lia|].
+  clear - HB H. revert H. generalize (plus a s1) as t.
+  induction HB as [|x y b c Hxy _ IH]; intros t H; inversion H; subst; constructor; [lia|].
   apply IH. assumption.
 Qed.
 
