@@ -17,7 +17,7 @@ from optimizer.improve import improve
 from optimizer.kinds import undecided
 from optimizer.prices import Effort, Relaxation, accepted, price
 from optimizer.rounding import round_to_placement
-from optimizer.splitting import refute_by_splits
+from optimizer.splitting import split
 
 RESPLITS = 10  # of improvement, per unit of effort
 MOST_BRANCHED = 600  # variables of a problem that is branched on
@@ -76,9 +76,11 @@ def refutation(problem: Problem, threshold: int, effort: Effort, contents: RankC
             if attack.contents is not None:
                 return attack
     if solvable is not None and problem.replicas == 1 and solvable.view.surrogate is None:
-        split = refute_by_splits(problem, threshold, undecided(problem), solvable, effort)
-        if split is not None and accepted(problem, threshold, split):
-            return Attack(argument=split)
+        found_by_splits = split(problem, threshold, undecided(problem), solvable, effort)
+        if isinstance(found_by_splits, tuple):
+            return _keep(problem, threshold, found_by_splits)
+        if found_by_splits is not None and accepted(problem, threshold, found_by_splits):
+            return Attack(argument=found_by_splits)
     if len(problem.loads) * problem.replicas * problem.ranks <= MOST_BRANCHED:
         tree = branch(problem, threshold, effort)
         if isinstance(tree, tuple):

@@ -1,26 +1,29 @@
 """A tree of splits that refutes a threshold (Ryan and Foster, 1981), each leaf by prices."""
 
 from models.arguments import MOST_SEPARATIONS, Argument, Decided, Problem, Split
+from models.strategy import RankContents
 from optimizer.kinds import View
 from optimizer.prices import Effort, Relaxation, price
+from optimizer.rounding import round_to_placement
 
 MOST_APART = min(6, MOST_SEPARATIONS)  # each pair kept apart doubles the tables
+WHOLE_EFFORT = 1.0  # of CP-SAT, to read a placement off a solution in whole numbers
 
 
-def refute_by_splits(problem: Problem, threshold: int, decided: Decided, relaxation: Relaxation, effort: Effort) -> Argument | None:
-    """An argument where the relaxation is solvable at the threshold; None where the effort or the pairs run out."""
+def split(problem: Problem, threshold: int, decided: Decided, relaxation: Relaxation, effort: Effort) -> Argument | RankContents | None:
+    """An argument, or a placement that keeps the threshold (branch and price); None where the effort or the pairs run out."""
     if relaxation.prices is not None:
         return relaxation.prices
     pair = _pair(relaxation, decided)
     if pair is None:
-        return None
-    sides = []
+        return round_to_placement(problem, threshold, relaxation, WHOLE_EFFORT) if relaxation.used else None
+    sides: list[Argument] = []
     for side in _decide(decided, pair):
         if len(side.apart) > MOST_APART:
             return None
-        found = refute_by_splits(problem, threshold, side, price(problem, threshold, effort, side, None), effort)
-        if found is None:
-            return None
+        found = split(problem, threshold, side, price(problem, threshold, effort, side, None), effort)
+        if found is None or isinstance(found, tuple):
+            return found
         sides.append(found)
     return Split(kind="split", pair=pair, together=sides[0], apart=sides[1])
 
