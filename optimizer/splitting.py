@@ -18,7 +18,7 @@ def split(problem: Problem, threshold: int, decided: Decided, relaxation: Relaxa
     if pair is None:
         return round_to_placement(problem, threshold, relaxation, WHOLE_EFFORT) if relaxation.used else None
     sides: list[Argument] = []
-    for side in _decide(decided, pair):
+    for side in decide(decided, pair):
         if len(side.apart) > MOST_APART:
             return None
         found = split(problem, threshold, side, price(problem, threshold, effort, side, None), effort)
@@ -28,7 +28,7 @@ def split(problem: Problem, threshold: int, decided: Decided, relaxation: Relaxa
     return Split(kind="split", pair=pair, together=sides[0], apart=sides[1])
 
 
-def _decide(decided: Decided, pair: tuple[int, int]) -> tuple[Decided, Decided]:
+def decide(decided: Decided, pair: tuple[int, int]) -> tuple[Decided, Decided]:
     """Both cases of a split: merged, and kept apart."""
     a, b = pair
     group = tuple(a if g == b else g for g in decided.group)
