@@ -14,7 +14,7 @@ def search_text(r: Json) -> str:
     if r["optimal"]:
         best = r["optimal"][0]
         title = "optimal strategies" if r["status"] == "OPTIMAL" else "best strategy found"
-        lines += [title, *_plan_table(r["optimal"]), "", *_breakdown(best["metrics"]), ""]
+        lines += [title, *plan_table(r["optimal"]), "", *_breakdown(best["metrics"]), ""]
     lines += _reference(r)
     if r["near_optimal"]:
         count, pct = len(r["near_optimal"]), r["epsilon_ppm"] / 10_000
@@ -28,7 +28,7 @@ def search_text(r: Json) -> str:
         lines.append(WALL_LIMITED)
     feasible = "" if space["feasible"] is None else f", {space['feasible']} can run"
     lines.append(f"space {space['name']}: {space['strategies']} strategies keep the divisibility rules{feasible}; refuted: {refuted}")
-    lines.append(f"route {r['proof']['route']}, confirmed by the solver-free checker; {_trust(r)}")
+    lines.append(f"route {r['proof']['route']}, confirmed by the solver-free checker; {trust(r)}")
     return "\n".join(lines)
 
 
@@ -58,7 +58,8 @@ def milliseconds(ns: int) -> str:
     return f"{ns // 1_000_000:,}.{ns // 1000 % 1000:03d} ms"
 
 
-def _plan_table(plans: Sequence[Json]) -> list[str]:
+def plan_table(plans: Sequence[Json]) -> list[str]:
+    """The figures of up to a dozen plans, one line each."""
     rows = [("strategy", "GPUs", "pass", "tokens/s", "tokens/s/GPU", "memory/GPU", "stages")]
     for p in plans[:12]:
         m = p["metrics"]
@@ -66,7 +67,7 @@ def _plan_table(plans: Sequence[Json]) -> list[str]:
         rate, each = f"{m['tokens_per_s']:,}", f"{m['tokens_per_s_per_gpu']:,}"
         rows.append((p["label"], str(m["gpus"]), milliseconds(m["step_ns"]), rate, each, memory, _stages(p["stages"])))
     more = [f"  ... and {len(plans) - 12} more (--json lists them)"] if len(plans) > 12 else []
-    return _columns(rows) + more
+    return columns(rows) + more
 
 
 def _stages(stages: Sequence[int]) -> str:
@@ -75,7 +76,8 @@ def _stages(stages: Sequence[int]) -> str:
     return "+".join(map(str, stages[:12])) + ("+..." if len(stages) > 12 else "") + " layers"
 
 
-def _columns(rows: Sequence[Sequence[str]]) -> list[str]:
+def columns(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Rows as aligned text, the first being the headings."""
     widths = [max(len(row[c]) for row in rows) for c in range(len(rows[0]))]
     return ["  " + "  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip() for row in rows]
 
@@ -83,7 +85,7 @@ def _columns(rows: Sequence[Sequence[str]]) -> list[str]:
 def _breakdown(m: Json) -> list[str]:
     terms = sorted(((n, v) for n, v in m["breakdown_ns"].items() if v), key=lambda t: -abs(t[1]))
     rows = [(name, milliseconds(abs(ns)) if ns > 0 else "-" + milliseconds(-ns), f"{100 * ns / m['step_ns']:.1f} %") for name, ns in terms]
-    return ["where the time goes (first plan)", *_columns(rows)]
+    return ["where the time goes (first plan)", *columns(rows)]
 
 
 def _reference(r: Json) -> list[str]:
@@ -106,14 +108,15 @@ def _reference(r: Json) -> list[str]:
 def difference_lines(difference: dict[str, int]) -> list[str]:
     """Terms by size; positive where the plan is slower than the better one."""
     terms = sorted(((n, v) for n, v in difference.items() if v), key=lambda t: -abs(t[1]))
-    return _columns([(name, ("+" if ns > 0 else "-") + milliseconds(abs(ns))) for name, ns in terms]) if terms else []
+    return columns([(name, ("+" if ns > 0 else "-") + milliseconds(abs(ns))) for name, ns in terms]) if terms else []
 
 
 def _sentences(broken: Iterable[Json]) -> list[str]:
     return [f"  {v['rule']}: {v['sentence']}" for v in broken]
 
 
-def _trust(r: Json) -> str:
+def trust(r: Json) -> str:
+    """How much of the cost model's input is assumed."""
     assumed = sum("(assumed:" in a for a in r["assumptions"])
     return f"{assumed} constants assumed, weakest source: {r['weakest_source']} (--json lists them)"
 
@@ -128,17 +131,18 @@ def prove_text(r: Json) -> str:
         tried = "UNKNOWN: the best completion found of the plan breaks these rules; another may not"
         return "\n".join([*lines, proved if r["status"] == "INFEASIBLE" else tried, *_sentences(r["broken"])])
     value, bound = _amount(r["value"], r["objective"]), _amount(r["bound"], r["objective"])
-    lines += [*_plan_table([plan]), ""]
+    lines += [*plan_table([plan]), ""]
     match r["status"]:
         case "OPTIMAL":
             lines.append(f"OPTIMAL in {r['space']}: no plan is below {bound}, the plan takes {value}")
         case "NOT_OPTIMAL":
             better = "the optimum" if r["better_is_optimal"] else "a better plan"
             lines.append(f"NOT OPTIMAL in {r['space']}: {better} saves {r['gain_pct']:g} %")
-            lines += [*_plan_table([r["better"]]), "", "where the plan loses (+) and gains (-)", *difference_lines(r["difference_ns"])]
+            lines += [*plan_table([r["better"]]), "", "where the plan loses (+) and gains (-)", *difference_lines(r["difference_ns"])]
         case _:
-            lines.append(f"UNKNOWN: no better plan was found, but the lower bound is {bound} and the plan takes {value}")
+            gap = "" if r["gap_ppm"] is None else f" (certified gap {r['gap_ppm'] / 10_000:.2f} %)"
+            lines.append(f"UNKNOWN: no better plan was found, but the lower bound is {bound} and the plan takes {value}{gap}")
     if not r["reproducible"]:
         lines.append(WALL_LIMITED)
-    lines.append(f"{r['strategies']} strategies, route {r['proof']['route']}, confirmed by the solver-free checker; {_trust(r)}")
+    lines.append(f"{r['strategies']} strategies, route {r['proof']['route']}, confirmed by the solver-free checker; {trust(r)}")
     return "\n".join(lines)

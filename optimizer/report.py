@@ -96,7 +96,7 @@ def search_json(instance: Instance, claim: Claim, certificate: Certificate, opti
     value = claim.optimal[0].value if claim.optimal else None
     return header("search", claim.status, instance, options, seconds) | {
         "objective": objective_json(instance, value, claim.bound),
-        "gap_ppm": gap_ppm(claim),
+        "gap_ppm": gap_ppm(value, claim.bound),
         "space": {
             "name": instance.space.name,
             "strategies": claim.strategies,
@@ -179,6 +179,7 @@ def prove_json(instance: Instance, verdict: Verdict, options: Options, seconds: 
         "objective": objective_json(instance, evaluation.value, claim.bound),
         "value": evaluation.value,
         "bound": claim.bound,
+        "gap_ppm": gap_ppm(evaluation.value, claim.bound),
         "strategies": claim.strategies,
         "reproducible": not claim.wall_limited,
         "proof": proof_json(verdict.certificate, claim.route),

@@ -93,13 +93,23 @@ def judge(instance: Instance, stated: PlanFile, options: Options, progress: Prog
     if broken:
         proof = _proof_of_broken(instance, stated, plan, broken)
         return Verdict("INFEASIBLE" if proof else "UNKNOWN", plan, filled, None, broken, None, proof)
-    ours = Candidate(plan, evaluate(instance, plan).value)
-    claim = _with(claim_of(instance, options._replace(epsilon_ppm=0), progress), ours)
+    claim = claim_of(instance, options._replace(epsilon_ppm=0), progress)
+    ours = _completed(stated, Candidate(plan, evaluate(instance, plan).value), claim)
+    claim = _with(claim, ours)
     beaten = bool(claim.optimal) and claim.optimal[0].value < ours.value
     certificate = certificate_of(instance, claim, ours if beaten else None)
     confirm(certificate, instance)
     status = "NOT_OPTIMAL" if beaten else "OPTIMAL" if claim.status is Status.OPTIMAL else "UNKNOWN"
-    return Verdict(status, plan, filled, evaluate(instance, plan), (), claim, certificate)
+    return Verdict(status, ours.plan, filled, evaluate(instance, ours.plan), (), claim, certificate)
+
+
+def _completed(stated: PlanFile, ours: Candidate, claim: Claim) -> Candidate:
+    """The best completion known of what the file states: the search may have placed the experts of its strategy better."""
+    for c in claim.optimal:
+        kept = (stated.stages in (None, c.plan.stages)) and (stated.placement in (None, c.plan.placement))
+        if c.plan.strategy == ours.plan.strategy and kept and c.value < ours.value:
+            return c
+    return ours
 
 
 def _with(claim: Claim, ours: Candidate) -> Claim:
@@ -181,9 +191,6 @@ def _best_completion(instance: Instance, strategy: Strategy, stated: PlanFile) -
     return plan._replace(stages=stated.stages or plan.stages, placement=stated.placement or plan.placement)
 
 
-def gap_ppm(claim: Claim) -> int | None:
+def gap_ppm(value: int | None, bound: int | None) -> int | None:
     """(value - bound) / value in parts per million, rounded up; None without both."""
-    if not claim.optimal or claim.bound is None or claim.optimal[0].value == 0:
-        return None
-    value = claim.optimal[0].value
-    return -(-(value - claim.bound) * 1_000_000 // value)
+    return -(-(value - bound) * PPM // value) if value and bound is not None else None
