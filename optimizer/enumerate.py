@@ -18,9 +18,11 @@ from models.result import Candidate, Claim, Status
 from models.strategy import Strategy
 from models.terms import Terms
 from optimizer.completion import Completion
-from optimizer.factors import LARGEST, Survey, survey
+from optimizer.factors import LARGEST, Survey, joined, survey
 
 Progress = Callable[[str], None]
+
+AT_ONCE = 200_000  # strategies in one table
 
 
 class Effort(NamedTuple):
@@ -51,15 +53,20 @@ def look(instance: Instance, bounds: Bounds, floors: Floors, effort: Effort, pro
     With limits or link caps every strategy is priced at once, so that the count of feasible ones is exact.
     """
     deadline = None if effort.seconds is None else time.monotonic() + effort.seconds
-    chosen, steps, spent, late = list[Block](), 0, False, False
+    tables, chosen, waiting, steps, spent, late = list[Survey](), list[Block](), 0, 0, False, False
     for number, block in enumerate(blocks(instance)):
         late = number % 64 == 63 and deadline is not None and time.monotonic() > deadline
         spent = steps >= effort.strategies
         if late or spent:
             break
         steps += block.size + 1
+        waiting += block.size
         chosen.append(block)
-    table = survey(bounds, floors, chosen)
+        if waiting >= AT_ONCE:
+            tables.append(survey(bounds, floors, chosen))
+            chosen, waiting = [], 0
+            progress(f"{sum(t.size for t in tables)} strategies bounded")
+    table = joined([*tables, survey(bounds, floors, chosen)])
     progress(f"{table.size} strategies, {int(table.fits.sum())} fit memory")
     refuted = Counter({"memory": int((~table.fits).sum())})
     alive = [int(n) for n in np.flatnonzero(table.fits)]

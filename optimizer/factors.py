@@ -74,6 +74,19 @@ def survey(bounds: Bounds, floors: Floors, blocks: list[Block]) -> Survey:
     return found._replace(fits=_fitting(bounds, parts, found))
 
 
+def joined(tables: list[Survey]) -> Survey:
+    """One table of the strategies of all, in order."""
+    offsets = [0, *accumulate(len(table.blocks) for table in tables)]
+    return Survey(
+        [block for table in tables for block in table.blocks],
+        np.concatenate([table.block + offset for table, offset in zip(tables, offsets, strict=False)]),
+        np.concatenate([table.microbatches for table in tables]),
+        np.concatenate([table.within for table in tables]),
+        np.concatenate([table.step_ns for table in tables]),
+        np.concatenate([table.fits for table in tables]),
+    )
+
+
 def _spread(values: list[int], each: list[int]) -> Integers:
     """Each value of a part, once for every strategy of the part."""
     return np.repeat(_array(values), each)
