@@ -162,7 +162,7 @@ def parse(text: str) -> Certificate:
         return Certificate.model_validate_json(json.dumps(data))
     except ValidationError as error:
         first = error.errors(include_url=False, include_context=False, include_input=False)[0]
-        raise Refused(first["msg"].removeprefix("Value error, "), _place(first["loc"])) from error
+        raise Refused(_shown(first["msg"].removeprefix("Value error, ")), _shown(_place(first["loc"]))) from error
 
 
 def _read_json(text: str) -> Any:
@@ -208,6 +208,12 @@ _TAGS = ("optimal", "bounded", "infeasible", "broken", "placement", "prices", "s
 
 def _place(location: Sequence[str | int]) -> str:
     """The dotted path in the file; pydantic also names the kinds of unions, which are left out."""
-    before = ("", *location[:-1])
+    before = ("", *location)[: len(location)]
     steps = [str(step) for last, step in zip(before, location, strict=True) if not (step in _TAGS and last in _TAGGED)]
     return ".".join(steps) or "top level"
+
+
+def _shown(text: str) -> str:
+    """Short and printable: names that a file makes up cannot forge lines where the refusal is printed."""
+    short = text if len(text) <= 400 else f"{text[:300]} ... {text[-60:]}"
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in short)

@@ -75,6 +75,7 @@ class _Checker:
     def run(self) -> Counter[str]:
         """Raises Refused at the first part that does not hold."""
         if isinstance(self.claim, Placement):
+            self._about_no_instance()
             check_placement(self.claim, self.budget)
             return self.tally
         self.instance = self._instance()
@@ -91,6 +92,14 @@ class _Checker:
             case Broken():
                 self._broken(self.claim)
         return self.tally
+
+    def _about_no_instance(self) -> None:
+        """A placement claim stands alone: what else the file holds would go unexamined."""
+        stated = self.certificate
+        present = {"instance_sha256": stated.instance_sha256, "instance": stated.instance or self.given, "facts": stated.facts or None}
+        for where, value in present.items():
+            if value is not None:
+                raise Refused("a claim about a placement problem is about no instance", where)
 
     def _instance(self) -> Instance:
         """The instance that the certificate is about: the given one or the one inside, of the stated hash."""

@@ -43,7 +43,7 @@ def _about(verdict: Verdict, certificate: Certificate, stated: PlanFile, instanc
     strategy, _ = fill_degrees(stated.degrees, stated.order, dense=instance is not None and not instance.architecture.experts)
     for plan in _plans(certificate):
         parts = ((stated.stages, plan.stages), (stated.placement, plan.placement))
-        if plan.strategy == strategy and all(given is None or given == ours for given, ours in parts):
+        if plan.strategy == strategy and all(given is None or ours is None or given == ours for given, ours in parts):
             return verdict
     return verdict._replace(valid=False, reason=f"says nothing about the plan {strategy.label()}", where="claim")
 
