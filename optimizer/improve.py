@@ -12,18 +12,23 @@ from models.strategy import RankContents
 
 Integers = NDArray[np.int64]
 MOST_BITS = 52  # int64 sums of products with 0-1 stay far from overflow
+KICK = 5  # every so many fruitless steps the heaviest rank takes part in the random exchange
+SLACK = 50  # and becomes heavier by at most one part in this
 MOST_MOVED = 5  # items per rank that one re-split looks at: 252 ways to share ten
 
 
-def improve(loads: tuple[int, ...], ranks: int, target: int, effort: int, seed: int = 0) -> RankContents:
+def improve(loads: tuple[int, ...], ranks: int, target: int, effort: int, seed: int = 0, given: RankContents = ()) -> RankContents:
     """Contents of `ranks` ranks whose heaviest load is near `target`: stops there, or after `effort` re-splits.
 
+    The first ranks start with the contents `given`; what is not in them is shared out heaviest first.
+
     A re-split takes the heaviest rank and any other, and shares their items (up to MOST_MOVED of
-    each) between them in the best of all ways. Where none helps, two other ranks exchange items at
-    random, so long as neither becomes as heavy. Deterministic in its arguments.
+    each) between them in the best of all ways. Where none helps, two random ranks exchange items at
+    random, so long as neither becomes as heavy; every fifth time the heaviest rank does, and may
+    become a little heavier. Deterministic in its arguments.
     """
     shift = max(0, sum(loads).bit_length() - MOST_BITS)
-    state = _State(np.array([w >> shift for w in loads], dtype=np.int64), ranks, target >> shift, Random(seed))
+    state = _State(np.array([w >> shift for w in loads], dtype=np.int64), ranks, target >> shift, given, Random(seed))
     best, contents = state.heaviest(), state.held.copy()
     for _ in range(effort):
         if best <= state.target or ranks == 1:
@@ -37,12 +42,13 @@ def improve(loads: tuple[int, ...], ranks: int, target: int, effort: int, seed: 
 class _State:
     """Which items each rank holds, and what they weigh."""
 
-    def __init__(self, weights: Integers, ranks: int, target: int, random: Random) -> None:
+    def __init__(self, weights: Integers, ranks: int, target: int, given: RankContents, random: Random) -> None:
         self.weights, self.target, self.random = weights, target, random
-        self.held = _heaviest_first(weights.tolist(), ranks)
+        self.held = _heaviest_first(weights.tolist(), ranks, given)
         self.load: Integers = weights[self.held].sum(axis=1)
         self.moved = min(self.held.shape[1], MOST_MOVED)
         self.shares = shares(self.moved)
+        self.fruitless = 0
         self.others = np.array([[r for r in range(ranks) if r != rank] for rank in range(ranks)])
 
     def heaviest(self) -> int:
@@ -56,12 +62,15 @@ class _State:
         items, first = self._outcomes(top, mine, partners, theirs)
         both = self.load[top] + self.load[partners]
         worst = np.maximum(np.maximum(first, both[:, None] - first), self.target)
-        least = int(worst.min())
-        if least < self.load[top]:
-            partner, share = divmod(self._any(worst.ravel() == least), len(self.shares))
-            self._apply(top, mine, int(partners[partner]), theirs, items[partner], share)
-        else:
-            self._shake(mine, theirs)
+        least, limit = int(worst.min()), int(self.load[top])
+        if least >= limit:
+            self.fruitless += 1
+            if self.fruitless % KICK:
+                self._shake(mine, theirs)
+                return
+            least = max(least, limit + limit // SLACK)
+        partner, share = divmod(self._any(worst.ravel() <= least), len(self.shares))
+        self._apply(top, mine, int(partners[partner]), theirs, items[partner], share)
 
     def _shake(self, mine: list[int], theirs: list[int]) -> None:
         """Share the items of two random ranks at random, neither as heavy as the heaviest where possible."""
@@ -104,13 +113,14 @@ def shares(moved: int) -> Integers:
     return shares
 
 
-def _heaviest_first(weights: list[int], ranks: int) -> Integers:
-    """Longest-processing-time start: each item, heaviest first, to the lightest rank with a free slot."""
+def _heaviest_first(weights: list[int], ranks: int, given: RankContents) -> Integers:
+    """Longest-processing-time start: each item not given, heaviest first, to the lightest rank with a free slot."""
     slots = len(weights) // ranks
-    held: list[list[int]] = [[] for _ in range(ranks)]
-    lightest = [(0, rank) for rank in range(ranks)]
+    held = [list(rank) for rank in given] + [[] for _ in range(ranks - len(given))]
+    lightest = [(sum(weights[e] for e in items), rank) for rank, items in enumerate(held) if len(items) < slots]
     heapify(lightest)
-    for item in sorted(range(len(weights)), key=lambda e: (-weights[e], e)):
+    placed = {e for items in given for e in items}
+    for item in sorted(set(range(len(weights))) - placed, key=lambda e: (-weights[e], e)):
         load, rank = heappop(lightest)
         held[rank].append(item)
         if len(held[rank]) < slots:

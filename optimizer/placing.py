@@ -1,7 +1,8 @@
 """One placement problem: a good placement, the best bound found, and the argument that proves it.
 
-Closed forms and improvement first; then the value itself is attacked: either one less is refuted,
-which proves it, or a better placement is found. What is left is a gap, by the best argument.
+Closed forms and improvement first; then one less than the value is attacked: refuted, it proves the
+value. Otherwise thresholds between bound and value are, each either refuted by prices or kept by
+what the relaxed solution rounds to. What is left is a gap, by the best argument.
 """
 
 from collections.abc import Iterator
@@ -16,10 +17,12 @@ from optimizer.filling import fill
 from optimizer.improve import improve
 from optimizer.kinds import undecided
 from optimizer.prices import Effort, Relaxation, accepted, price
-from optimizer.rounding import round_to_placement
+from optimizer.rounding import most_used, round_to_placement
 from optimizer.splitting import split
 
 RESPLITS = 10  # of improvement, per unit of effort
+ROUNDING = 0.5  # deterministic seconds of CP-SAT per set of contents
+MOST_SPLIT = 48  # experts of a problem that is split on
 MOST_BRANCHED = 600  # variables of a problem that is branched on
 FINENESS = 4_000  # bounds closer to each other than one part in this are not told apart
 
@@ -41,27 +44,72 @@ class Attack(NamedTuple):
 
 
 def solve_placement(problem: Problem, effort: int, seed: int = 0) -> Placed:
-    """The best placement and bound within `effort` rounds of column generation, about. Deterministic.
+    """The best placement and bound within about `effort` rounds of column generation. Deterministic.
 
     Never claims more than the checker accepts: `argument` refutes `bound` - 1, or is None where
     `bound` is a closed form.
     """
-    left, bound = Effort(effort), closed_bound(problem)
-    contents = _start(problem, bound, effort, seed)
-    value = None if contents is None else value_of_placement(problem, contents)
-    while value is not None and value > bound and left.rounds > 0:
-        attack = refutation(problem, value - 1, left, contents, seed)
-        if attack.argument is not None:
-            return Placed(contents, value, value, attack.argument)
-        if attack.contents is None:
-            break
-        contents, value = attack.contents, value_of_placement(problem, attack.contents)
-    bound, argument = _bisect(problem, bound, value, contents, left) if value is None or value > bound else (bound, None)
-    return Placed(contents, value, bound, argument)
+    return _Contest(problem, effort, seed).decide()
+
+
+class _Contest:
+    """The gap between the best placement and the best bound, closed from both sides."""
+
+    def __init__(self, problem: Problem, effort: int, seed: int) -> None:
+        self.problem, self.left, self.seed = problem, Effort(effort), seed
+        self.bound = closed_bound(problem)
+        self.argument: Argument | None = None
+        self.value: int | None = None
+        self.contents: RankContents | None = None
+        self.resplits = RESPLITS * effort
+        self.offer(_improved(problem, self.bound, self.resplits, seed, None))
+
+    def decide(self) -> Placed:
+        """Value less one first: its refutation ends it. Then halve the gap; then all means at value less one again."""
+        self.attack(None if self.value is None else self.value - 1)
+        high = sum(self.problem.loads) if self.value is None else self.value
+        while self.open() and high - self.bound > max(1, high // FINENESS):
+            middle = (self.bound + high) // 2
+            if not self.attack(middle):
+                high = middle
+            high = high if self.value is None else min(high, self.value)
+        while self.open() and self.value is not None:
+            found = refutation(self.problem, self.value - 1, self.left, self.contents, self.seed)
+            if found.argument is not None:
+                self.bound, self.argument = self.value, found.argument
+            elif not self.offer(found.contents):
+                break
+        return Placed(self.contents, self.value, self.bound, self.argument)
+
+    def open(self) -> bool:
+        """Whether there is a gap, and effort left."""
+        return self.left.rounds > 0 and (self.value is None or self.value > self.bound)
+
+    def attack(self, threshold: int | None) -> bool:
+        """Refute a threshold by prices, and maybe higher ones; or else round the relaxed solution. Whether it is refuted."""
+        if threshold is None or not self.open():
+            return False
+        for surrogate in _surrogates(self.problem, threshold):
+            found = price(self.problem, threshold, self.left, undecided(self.problem), surrogate, self.contents)
+            if found.prices is not None and accepted(self.problem, threshold, found.prices):
+                most = sum(self.problem.loads) if self.value is None else self.value - 1
+                self.bound, self.argument = _lift(self.problem, threshold, most, found.prices) + 1, found.prices
+                return True
+            if found.used:
+                self.offer(_improved(self.problem, threshold, self.resplits // 2, self.seed, most_used(self.problem, found)))
+        return False
+
+    def offer(self, contents: RankContents | None) -> bool:
+        """Take a placement if it is better than the best so far."""
+        value = _value(self.problem, contents)
+        if value is None or (self.value is not None and value >= self.value):
+            return False
+        self.value, self.contents = value, contents
+        return True
 
 
 def refutation(problem: Problem, threshold: int, effort: Effort, contents: RankContents | None = None, seed: int = 0) -> Attack:
-    """An argument that the checker accepts, or a placement that keeps the threshold, or neither.
+    """An argument that the checker accepts, or a placement that keeps the threshold, or neither: by all means there are.
 
     `contents` is a placement near the threshold, from which to start.
     """
@@ -71,41 +119,44 @@ def refutation(problem: Problem, threshold: int, effort: Effort, contents: RankC
         if found.prices is not None and accepted(problem, threshold, found.prices):
             return Attack(argument=found.prices)
         if found.used:
-            solvable = found
-            attack = _keep(problem, threshold, round_to_placement(problem, threshold, found, effort.rounds / 100, seed))
-            if attack.contents is not None:
-                return attack
-    if solvable is not None and problem.replicas == 1 and solvable.view.surrogate is None:
-        found_by_splits = split(problem, threshold, undecided(problem), solvable, effort)
-        if isinstance(found_by_splits, tuple):
-            return _keep(problem, threshold, found_by_splits)
-        if found_by_splits is not None and accepted(problem, threshold, found_by_splits):
-            return Attack(argument=found_by_splits)
+            solvable = found if surrogate is None else solvable
+            rounded = round_to_placement(problem, threshold, found, ROUNDING, seed)
+            if rounded is not None and _within(problem, threshold, rounded):
+                return Attack(contents=rounded)
+    if solvable is not None and problem.replicas == 1 and len(problem.loads) <= MOST_SPLIT:
+        below = split(problem, threshold, undecided(problem), solvable, Effort(effort.rounds // 2))
+        if isinstance(below, tuple):
+            return Attack(contents=below if _within(problem, threshold, below) else None)
+        if below is not None and accepted(problem, threshold, below):
+            return Attack(argument=below)
     if len(problem.loads) * problem.replicas * problem.ranks <= MOST_BRANCHED:
         tree = branch(problem, threshold, effort)
         if isinstance(tree, tuple):
-            return _keep(problem, threshold, tree)
+            return Attack(contents=tree if _within(problem, threshold, tree) else None)
         if tree is not None and accepted(problem, threshold, tree):
             return Attack(argument=tree)
     return Attack()
 
 
-def _start(problem: Problem, bound: int, effort: int, seed: int) -> RankContents | None:
-    """A placement by improvement alone."""
+def _improved(problem: Problem, threshold: int, resplits: int, seed: int, given: RankContents | None) -> RankContents | None:
+    """A placement by improvement alone, from contents given for some ranks."""
     if problem.full and len(problem.classes) == 1 and problem.classes[0].memory is None:
-        return improve(problem.loads, problem.ranks, bound * problem.classes[0].speed, RESPLITS * effort, seed)
-    return _keep(problem, None, fill(problem, effort)).contents
+        held = tuple(rank for rank in given or () if rank)
+        return improve(problem.loads, problem.ranks, threshold * problem.classes[0].speed, resplits, seed, held)
+    return fill(problem, resplits // RESPLITS, given)
 
 
-def _keep(problem: Problem, threshold: int | None, contents: RankContents | None) -> Attack:
-    """The contents, if they are a placement that keeps the threshold."""
-    if contents is None:
-        return Attack()
+def _value(problem: Problem, contents: RankContents | None) -> int | None:
+    """The value of a placement; None where the contents are none."""
     try:
-        value = value_of_placement(problem, contents)
+        return None if contents is None else value_of_placement(problem, contents)
     except Refused:
-        return Attack()
-    return Attack(contents=contents if threshold is None or value <= threshold else None)
+        return None
+
+
+def _within(problem: Problem, threshold: int, contents: RankContents) -> bool:
+    value = _value(problem, contents)
+    return value is not None and value <= threshold
 
 
 def _surrogates(problem: Problem, threshold: int) -> Iterator[tuple[int, int] | None]:
@@ -119,21 +170,6 @@ def _surrogates(problem: Problem, threshold: int) -> Iterator[tuple[int, int] | 
             yield of_load * memory // common, of_size * load // common
     if memory:
         yield 0, 1
-
-
-def _bisect(problem: Problem, bound: int, value: int | None, contents: RankContents | None, effort: Effort) -> tuple[int, Argument | None]:
-    """The largest bound that prices prove, between the closed form and the value; as (bound, argument)."""
-    low, high = bound, sum(problem.loads) if value is None else value
-    best: Argument | None = None
-    while high - low > max(1, high // FINENESS) and effort.rounds > 0:
-        middle = (low + high) // 2
-        priced = (price(problem, middle, effort, undecided(problem), s, contents).prices for s in _surrogates(problem, middle))
-        found = next((p for p in priced if p is not None), None)
-        if found is not None and accepted(problem, middle, found):
-            low, best = _lift(problem, middle, high - 1, found) + 1, found
-        else:
-            high = middle
-    return low, best
 
 
 def _lift(problem: Problem, refuted: int, most: int, argument: Argument) -> int:

@@ -5,7 +5,7 @@ from fractions import Fraction
 
 from models.arguments import Problem
 from models.strategy import RankContents
-from optimizer.encoding.master import Column, Partition, partition
+from optimizer.encoding.master import Column, Partition, Use, partition
 from optimizer.kinds import View
 from optimizer.prices import Relaxation
 
@@ -18,6 +18,50 @@ def round_to_placement(problem: Problem, threshold: int, relaxation: Relaxation,
     within = [c for c in relaxation.columns if _keeps(problem, threshold, seen, c)]
     chosen = partition(seen.demand, within[-MOST_COLUMNS:], effort, seed)
     return None if chosen is None else _contents(problem, seen, chosen)
+
+
+def most_used(problem: Problem, relaxation: Relaxation) -> RankContents:
+    """The contents that the relaxed solution uses most, as long as their experts are free; the other ranks empty.
+
+    Mostly they are a placement but for a few ranks.
+    """
+    seen = relaxation.view
+    fresh = [list(kind.groups) for kind in seen.kinds]
+    begun: dict[Use, list[tuple[int, ...]]] = {}  # one entry per replica that is still to be placed
+    left = [c.ranks for c in problem.classes]
+    held: list[list[RankContents]] = [[] for _ in problem.classes]
+    for column, ranks in sorted(relaxation.used, key=lambda used: (-used[1], used[0])):
+        for _ in range(max(1, round(ranks))):
+            groups = _match(column, fresh, begun) if left[column.rank_class] else None
+            if groups is None or not _fits(problem, column.rank_class, groups):
+                break
+            left[column.rank_class] -= 1
+            held[column.rank_class].append(groups)
+            for use, group in zip(column.uses, groups, strict=True):
+                if group in begun.get(use, []):
+                    begun[use].remove(group)
+                else:
+                    fresh[use[0]].remove(group)
+                    begun.setdefault(use, []).extend([group] * use[1])
+    empty: list[list[RankContents]] = [[()] * n for n in left]
+    return tuple(tuple(e for g in groups for e in g) for g in range(len(left)) for groups in held[g] + empty[g])
+
+
+def _match(column: Column, fresh: list[list[tuple[int, ...]]], begun: dict[Use, list[tuple[int, ...]]]) -> RankContents | None:
+    """Different groups for the uses of a content, begun ones first; None where some are all placed."""
+    chosen: list[tuple[int, ...]] = []
+    for use in column.uses:
+        group = next((g for g in [*begun.get(use, []), *fresh[use[0]]] if g not in chosen), None)
+        if group is None:
+            return None
+        chosen.append(group)
+    return tuple(chosen)
+
+
+def _fits(problem: Problem, rank_class: int, groups: RankContents) -> bool:
+    """Whether the memory suffices."""
+    memory, sizes = problem.classes[rank_class].memory, problem.sizes
+    return memory is None or sizes is None or sum(sizes[e] for g in groups for e in g) <= memory
 
 
 def _keeps(problem: Problem, threshold: int, seen: View, column: Column) -> bool:
