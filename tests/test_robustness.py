@@ -1,0 +1,282 @@
+"""How far coefficients may be off: pieces, refuting values and records, against exhaustive search at single values."""
+
+import copy
+import json
+from collections import Counter
+from collections.abc import Iterator
+from fractions import Fraction
+from functools import cache
+from random import Random
+from typing import Any, NamedTuple
+
+import brute
+import pytest
+from random_instances import random_instance
+
+from models.bounds import Bounds
+from models.coefficients import SKEW, Coefficient, coefficient_named, coefficients, value_of, with_value
+from models.errors import VerificationError
+from models.evaluate import evaluate
+from models.instance import Instance
+from models.objective import value_of as weight_of
+from models.result import Status
+from models.rules import violations
+from models.strategy import Plan
+from models.terms import Terms
+from optimizer.chords import bound_point, place_of, roundings, without_limits
+from optimizer.intervals import Interval, certified_interval, intervals
+from optimizer.rivals import Piece, is_no_cheaper_twin, likeness
+from optimizer.robustness import check_interval, interval_json
+from optimizer.search import Options, find
+
+SEEDS = range(40)
+EFFORT = 5_000  # strategies bounded per coefficient
+
+
+class Case(NamedTuple):
+    """A random instance with a proved optimum and what is certified about it."""
+
+    instance: Instance
+    plan: Plan
+    found: tuple[Interval, ...]
+
+
+@cache
+def case(seed: int) -> Case | None:
+    """None where nothing runs, or the optimum is not proved."""
+    instance = random_instance(seed)
+    claim = find(instance, Options(epsilon_ppm=0), lambda _: None)
+    if claim.status is not Status.OPTIMAL:
+        return None
+    plan = Random(seed).choice(claim.optimal).plan
+    return Case(instance, plan, intervals(instance, plan, EFFORT))
+
+
+def cases() -> Iterator[Case]:
+    return (found for seed in SEEDS if (found := case(seed)) is not None)
+
+
+def sampled(rng: Random, pieces: tuple[Piece, ...]) -> list[int]:
+    """Values inside the pieces, their ends among them."""
+    some = rng.sample(pieces, min(2, len(pieces)))
+    drawn = {v for piece in some for v in (piece.low, piece.high, rng.randint(piece.low, piece.high))}
+    return rng.sample(sorted(drawn), min(3, len(drawn)))
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_at_every_value_inside_a_certified_piece_exhaustive_search_finds_the_plan_optimal(seed: int) -> None:
+    looked_at, rng = case(seed), Random(seed)
+    if looked_at is None:
+        pytest.skip("nothing runs here")
+    instance, plan, found = looked_at
+    for interval in rng.sample(found, 5):
+        for value in sampled(rng, interval.pieces):
+            changed = with_value(instance, interval.coefficient, value)
+            truth = brute.solve(changed)
+            assert plan.strategy in truth.optimal, (interval.coefficient.name, value)
+            if interval.whole_plan:
+                assert not violations(changed, plan)
+                assert evaluate(changed, plan).value == truth.value
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_at_every_refuting_value_exhaustive_search_finds_the_better_plan_and_not_ours(seed: int) -> None:
+    looked_at, rng = case(seed), Random(seed)
+    if looked_at is None:
+        pytest.skip("nothing runs here")
+    instance, plan, found = looked_at
+    refuted = [(i.coefficient, r) for i in found for r in (i.below, i.above) if r is not None]
+    for coefficient, r in rng.sample(refuted, min(4, len(refuted))):
+        truth = brute.solve(with_value(instance, coefficient, r.value))
+        assert plan.strategy not in truth.optimal
+        assert truth.values.get(plan.strategy) == r.ours
+        if r.better is None:
+            assert r.ours is None
+        else:
+            assert truth.values[r.better.plan.strategy] == r.better.value
+            assert r.ours is None or r.better.value < r.ours
+
+
+def test_certified_ranges_hold_the_stated_value_and_meet_the_refuting_ones() -> None:
+    tally: Counter[str] = Counter()
+    for _, _, found in cases():
+        for i in found:
+            assert i.low is not None, i.coefficient.name
+            assert i.high is not None, i.coefficient.name
+            assert i.low <= i.now <= i.high
+            if i.coefficient == SKEW:
+                continue
+            for refuted, end, limit in ((i.below, i.low, i.searched.low), (i.above, i.high, i.searched.high)):
+                if refuted is None:
+                    tally["to the limit" if end == limit else "open"] += 1
+                else:
+                    assert (refuted.value < i.low) if refuted is i.below else (refuted.value > i.high)
+                    tally["adjacent" if abs(refuted.value - end) == 1 else "gap"] += 1
+    assert tally["to the limit"] > 100
+    assert tally["adjacent"] > 20
+    assert tally["open"] + tally["gap"] < tally["adjacent"], tally
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_strategies_called_alike_cost_the_same_under_all_coefficients(seed: int) -> None:
+    instance, rng = random_instance(seed), Random(seed)
+    terms, every = Terms(instance), list(brute.strategies(instance))
+    alike: dict[object, list[Any]] = {}
+    for s in every:
+        alike.setdefault(likeness(terms, s), []).append(s)
+    groups = [g for g in alike.values() if len(g) > 1]
+    for first, *others in rng.sample(groups, min(4, len(groups))):
+        plan, changed = rng.choice(list(brute.plans(instance, first))), instance
+        for c in coefficients(instance):
+            if c != SKEW:
+                changed = with_value(changed, c, min(c.most, rng.randint(1, 3 * value_of(instance, c) + 2)))
+        for other in others:
+            a, b = evaluate(changed, plan), evaluate(changed, plan._replace(strategy=other))
+            assert (a.step_ns, a.stages) == (b.step_ns, b.stages)
+            twin = is_no_cheaper_twin(terms, first, other)
+            assert twin == (weight_of(instance, other) >= weight_of(instance, first))
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_rounding_adds_no_more_than_is_counted(seed: int) -> None:
+    """All rates a million times slower, all latencies as much longer: the cost is a million times the unrounded one, and a little."""
+    instance, rng, scale = random_instance(seed), Random(seed), 10**6
+    coarse = fine = without_limits(instance)
+    for c in coefficients(instance):
+        if c.unit in ("bytes/s", "FLOP/s"):
+            now = value_of(instance, c) % 10_000 + 1
+            coarse, fine = with_value(coarse, c, now * scale), with_value(fine, c, now)
+        elif c.unit == "ns":
+            coarse, fine = with_value(coarse, c, value_of(instance, c) % 50), with_value(fine, c, value_of(instance, c) % 50 * scale)
+    every = list(brute.strategies(instance))
+    tables = Bounds(coarse), Bounds(fine)
+    for s in rng.sample(every, min(12, len(every))):
+        weight = weight_of(instance, s)
+        slack, plan = roundings(instance, s, weight), rng.choice(list(brute.plans(instance, s)))
+        rounded, exact = evaluate(coarse, plan).value, Fraction(evaluate(fine, plan).value - weight.constant, scale) + weight.constant
+        assert exact <= rounded + 1  # the fine one is rounded too, a millionth as much
+        assert rounded - slack <= exact
+        points = [bound_point(table, s, Fraction(1)) for table in tables]
+        if points[0] is not None and points[1] is not None:
+            assert points[0].least <= Fraction(points[1].cost - weight.constant, scale) + weight.constant
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_the_unrounded_bound_is_convex_in_its_coordinate(seed: int) -> None:
+    instance, rng = without_limits(random_instance(seed)), Random(seed)
+    every = list(brute.strategies(instance))
+    for c in coefficients(instance):
+        if c.more_is not in ("faster", "slower"):
+            continue
+        now = value_of(instance, c)
+        at = sorted({min(c.most, max(c.least, v)) for v in (now // 3, now, now * 2, rng.randint(0, now * 4 + 9))})
+        tables = [Bounds(with_value(instance, c, v)) for v in at]
+        for s in rng.sample(every, min(4, len(every))):
+            points = [bound_point(table, s, place_of(c, v)) for table, v in zip(tables, at, strict=True)]
+            for a, b, d in zip(points, points[1:], points[2:], strict=False):
+                if a and b and d:
+                    t = (b.x - a.x) / (d.x - a.x)
+                    assert b.least <= a.cost * (1 - t) + d.cost * t
+
+
+def records(seed: int) -> Iterator[tuple[Case, Any]]:
+    found = case(seed)
+    if found is not None:
+        for interval in found.found:
+            yield found, json.loads(json.dumps(interval_json(interval)))
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_every_record_is_confirmed_without_the_search(seed: int) -> None:
+    for (instance, plan, _), record in records(seed):
+        check_interval(instance, plan, record)
+
+
+def mutated(record: Any) -> Iterator[tuple[str, Any]]:
+    """Records that say something untrue."""
+
+    def changed(**fields: Any) -> Any:
+        return copy.deepcopy(record) | fields
+
+    low, high = record["certified"]
+    for side, refuted in (("below", record["below"]), ("above", record["above"])):
+        if refuted is None:
+            continue
+        pieces = copy.deepcopy(record["pieces"])
+        if record["coefficient"] == SKEW.name:
+            wider = sorted([*pieces, [refuted["value"]] * 2])
+            yield "widened", changed(pieces=wider, certified=_joined(wider, record["now"]))
+        elif side == "above":
+            last = max(n for n, piece in enumerate(pieces) if piece[0] <= high)
+            yield "widened", changed(pieces=[*pieces[:last], [pieces[last][0], refuted["value"]]], certified=[low, refuted["value"]])
+            yield "new piece", changed(pieces=[*pieces, [high + 1, refuted["value"]]], certified=[low, refuted["value"]])
+        else:
+            yield "widened", changed(pieces=[[refuted["value"], pieces[0][1]], *pieces[1:]], certified=[refuted["value"], high])
+        yield "refuted where it is certified", changed(**{side: refuted | {"value": record["now"]}})
+        yield "ours cheaper", changed(**{side: refuted | {"ours": (refuted["ours"] or 0) + 1}})
+        if refuted["better"] is not None:
+            better = refuted["better"]
+            yield "better still", changed(**{side: refuted | {"better": better | {"value": better["value"] - 1}}})
+            yield "no strategy", changed(**{side: refuted | {"better": better | {"degrees": better["degrees"] | {"tp": 5040}}}})
+        if refuted["ours"] is not None:
+            yield "better than nothing", changed(**{side: refuted | {"better": None}})
+    yield "another now", changed(now=record["now"] + 1)
+    yield "another range", changed(searched=[record["searched"][0], record["searched"][1] + 1])
+    yield "joined by hand", changed(certified=[low, high + 1])
+    yield "out of order", changed(pieces=[*record["pieces"], record["pieces"][0]])
+    yield "no such coefficient", changed(coefficient="speed_of_light")
+    yield "another unit", changed(unit="parsec")
+    yield "not a record", {}
+    if not record["whole_plan"]:
+        yield "the whole plan", changed(whole_plan=True)
+
+
+def _joined(pieces: list[list[int]], now: int) -> list[int] | None:
+    return [now, now] if [now, now] in pieces else None
+
+
+def confirmed(instance: Instance, plan: Plan, record: Any) -> bool:
+    try:
+        check_interval(instance, plan, record)
+    except VerificationError:
+        return False
+    return True
+
+
+def test_each_mutation_of_a_record_is_refused() -> None:
+    refused: Counter[str] = Counter()
+    for seed in range(25):
+        for (instance, plan, _), record in records(seed):
+            for name, changed in mutated(record):
+                assert not confirmed(instance, plan, changed), f"{name}: {record['coefficient']} of seed {seed}"
+                refused[name] += 1
+    assert min(refused.values()) >= 5, refused
+    assert len(refused) == 15
+
+
+def test_a_plan_that_is_not_optimal_has_no_certified_range_and_is_refuted_where_it_stands() -> None:
+    seen = 0
+    for instance, plan, _ in cases():
+        truth = brute.solve(instance)
+        worse = [s for s, value in truth.values.items() if truth.value is not None and value > truth.value]
+        if not worse:
+            continue
+        loser = next(brute.plans(instance, worse[0]))
+        c: Coefficient = Random(seen).choice([c for c in coefficients(instance) if c != SKEW])
+        interval = certified_interval(instance, loser, c)
+        assert interval.low is None
+        assert interval.pieces == ()
+        assert interval.above is not None
+        assert interval.above.value == interval.now
+        assert plan.strategy != loser.strategy
+        seen += 1
+    assert seen > 20
+
+
+def test_a_small_effort_certifies_less_but_never_wrongly() -> None:
+    instance, plan, found = next(c for c in cases() if any(len(i.pieces) > 6 for i in c.found))
+    whole = max(found, key=lambda i: len(i.pieces))
+    part = certified_interval(instance, plan, whole.coefficient, most_bounded=10)
+    assert len(part.pieces) < len(whole.pieces)
+    check_interval(instance, plan, interval_json(part))
+    assert coefficient_named(instance, whole.coefficient.name) == whole.coefficient
