@@ -18,6 +18,7 @@ from models.strategy import DEGREES, ORDERS, Degree, Plan, Ranks, Strategy
 FORMAT = "shardproof-certificate/1"
 MOST_CHARACTERS = 16_000_000
 MOST_LEVELS = 64
+MOST_OBJECTS = 1_000_000  # half a kilobyte each while they are validated
 
 
 class AllDegrees(Record):
@@ -60,13 +61,16 @@ class PricedPlan(Record):
         return Plan(self.plan.strategy, self.plan.stages, self.plan.placement)
 
 
+Plans = Annotated[tuple[PricedPlan, ...], StopAtFirst(), Field(max_length=100_000)]
+
+
 class Optimal(Record):
     """No plan is below `value`; every strategy with a plan of at most `complete_to` is listed."""
 
     kind: Literal["optimal"]
     value: Natural
     complete_to: Natural
-    plans: tuple[PricedPlan, ...] = Field(min_length=1, max_length=100_000)
+    plans: Annotated[Plans, Field(min_length=1)]
     strategies: Natural
     refuted: PricedPlan | None
 
@@ -78,7 +82,7 @@ class Bounded(Record):
     value: Natural | None
     bound: Natural
     complete_to: Natural | None
-    plans: tuple[PricedPlan, ...] = Field(max_length=100_000)
+    plans: Plans
     strategies: Natural | None
     refuted: PricedPlan | None
 
@@ -103,7 +107,7 @@ class Broken(Record):
 
     kind: Literal["broken"]
     plan: StatedPlan
-    rules: tuple[BrokenRule, ...] = Field(min_length=1, max_length=10_000)
+    rules: Annotated[tuple[BrokenRule, ...], StopAtFirst(), Field(min_length=1, max_length=10_000)]
 
 
 class Placement(Record):
@@ -137,7 +141,7 @@ class Certificate(Record):
     instance_sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None
     instance: Instance | None
     claim: Claimed
-    facts: tuple[Fact, ...] = Field(max_length=10_000)
+    facts: Annotated[tuple[Fact, ...], StopAtFirst(), Field(max_length=10_000)]
     provenance: dict[str, JsonValue]
 
     def text(self) -> str:
@@ -169,6 +173,8 @@ def _read_json(text: str) -> Any:
     """RFC 8259 without duplicate names, points, exponents, NaN; at most 64 levels, 30 digits, 16 million characters."""
     if len(text) > MOST_CHARACTERS:
         raise NotACertificate(f"{len(text)} characters; at most {MOST_CHARACTERS} are read")
+    if text.count("{") > MOST_OBJECTS:
+        raise NotACertificate(f"{text.count('{')} objects; at most {MOST_OBJECTS} are read")
     try:
         data = json.loads(text, object_pairs_hook=_unique, parse_int=_integer, parse_float=_refuse, parse_constant=_refuse)
     except json.JSONDecodeError as error:
@@ -193,8 +199,9 @@ def _unique(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _integer(text: str) -> int:
-    if len(text) > MOST_DIGITS + 1:
-        raise NotACertificate(f"a number of {len(text)} digits; at most {MOST_DIGITS} are read")
+    digits = len(text) - text.startswith("-")
+    if digits > MOST_DIGITS:
+        raise NotACertificate(f"a number of {digits} digits; at most {MOST_DIGITS} are read")
     return int(text)
 
 

@@ -125,7 +125,7 @@ class _Checker:
             try:
                 refute(problem, fact.least - 1, fact.argument, self.budget)
             except Refused as refusal:
-                raise Refused(refusal.reason, f"facts.{n}.{refusal.where}") from refusal
+                raise Refused(refusal.reason, f"facts.{n}.{refusal.where or 'argument'}") from refusal
             found[loads, fact.ranks] = max(fact.least, found.get((loads, fact.ranks), 0))
         return found
 
@@ -191,6 +191,8 @@ class _Checker:
         seen = 0
         for visited, block in enumerate(blocks(self.instance)):
             seen += block.size
+            if seen > stated:
+                raise Refused(f"the space has more strategies than the {stated} claimed", "claim.strategies")
             if seen + visited > MOST_STRATEGIES:
                 raise Refused(f"the space is above {MOST_STRATEGIES} strategies, too large for this checker", "claim.strategies")
             if block.size:
@@ -272,7 +274,7 @@ def check_placement(claim: Placement, budget: Budget) -> None:
     try:
         refute(claim.problem, claim.bound - 1, claim.argument, budget)
     except Refused as refusal:
-        raise Refused(refusal.reason, f"claim.{refusal.where}") from refusal
+        raise Refused(refusal.reason, f"claim.{refusal.where or 'argument'}") from refusal
 
 
 def _within(listed: dict[Strategy, int], cut: int) -> frozenset[Strategy]:
