@@ -228,7 +228,7 @@ def separations(classes: int, pairs: int) -> Json:
     for k in reversed(range(pairs)):
         argument = {"kind": "split", "pair": [2 * k, 2 * k + 1], "together": leaf, "apart": argument}
     ranks = [{"ranks": 1, "slots": 1, "memory": 0}] * (classes - 1) + [{"ranks": 1, "slots": n, "memory": 0}]
-    return {"problem": {"loads": [10] * n, "classes": ranks, "sizes": [*[0] * (n - 1), 1]}, "argument": argument, "bound": 12}
+    return {"problem": {"loads": [10] * n, "classes": ranks, "sizes": [*[0] * (n - 1), 1]}, "argument": argument, "bound": 10 * n + 1}
 
 
 def folded_on_65536_gpus() -> Json:
