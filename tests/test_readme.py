@@ -12,8 +12,8 @@ ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
-def output_of(arguments: list[str]) -> str:
-    run = subprocess.run([sys.executable, "-m", "optimizer", *arguments], capture_output=True, text=True, cwd=ROOT)
+def output_of(arguments: list[str], folder: Path = ROOT) -> str:
+    run = subprocess.run([sys.executable, "-m", "optimizer", *arguments], capture_output=True, text=True, cwd=folder)
     return run.stdout.rstrip()
 
 
@@ -30,15 +30,21 @@ def test_the_second_command_runs_the_tests() -> None:
     assert blocks[1].split("/")[-1] == "python -m pytest"
 
 
-def test_every_shown_run_prints_what_the_readme_shows() -> None:
-    shown = [
-        (command, text)
-        for command, text in re.findall(r"```console\n\$ shardproof (\S.*?)\n(.*?)\n```", README, re.DOTALL)
-        if "$" not in text
+def shown_runs() -> list[tuple[str, str]]:
+    """Every command of the console blocks with the output shown below it."""
+    blocks = "\n".join(re.findall(r"```console\n(.*?)\n```", README, re.DOTALL))
+    return [
+        (command, text.strip("\n"))
+        for command, text in re.findall(r"^\$ shardproof (\S[^\n]*)\n?(.*?)(?=^\$|\Z)", blocks, re.DOTALL | re.M)
     ]
-    assert shown
+
+
+def test_every_shown_run_prints_what_the_readme_shows(tmp_path: Path) -> None:
+    (tmp_path / "instances").symlink_to(ROOT / "instances")
+    shown = [(command, text) for command, text in shown_runs() if text]
+    assert len(shown) >= 2
     for command, text in shown:
-        assert output_of(shlex.split(command)) == text
+        assert output_of(shlex.split(command, comments=True), tmp_path) == text
 
 
 @pytest.mark.parametrize("document", ["README.md", *(p.relative_to(ROOT).as_posix() for p in sorted((ROOT / "docs").glob("*.md")))])
