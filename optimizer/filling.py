@@ -1,8 +1,8 @@
 """A placement for any placement problem: heaviest replica first, then moves off the heaviest rank. Not a proof."""
 
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterator
-from heapq import heapify, heappop, heappush
+from heapq import heapify, heappop, heappush, nsmallest
 from math import lcm
 from typing import NamedTuple
 
@@ -73,15 +73,26 @@ class _Filling:
         share = [w * self.unit // c for w, c in zip(self.problem.loads, copies, strict=True)]
         self.load = [sum(share[e] for e in rank) for rank in self.held]
         self.used = [sum(self.sizes[e] for e in rank) for rank in self.held]
+        used = [r for r, rank in enumerate(self.held) if 0 < len(rank) < self.classes[r].slots]
+        empty: dict[RankClass, deque[int]] = {}
+        for r, rank in enumerate(self.held):
+            if not rank:
+                empty.setdefault(self.classes[r], deque()).append(r)
         wanted = [e for e, c in enumerate(copies) for _ in range(c - self.count[e])]
         for e in sorted(wanted, key=lambda e: (-self.sizes[e] if by_size else 0, -share[e], -self.sizes[e], e)):
-            fitting = [r for r in range(len(self.held)) if e not in self.held[r] and self._fits(r, e, None)]
+            first = [ranks[0] for ranks in empty.values() if ranks]  # empty ranks of a class are alike
+            fitting = [r for r in used + first if e not in self.held[r] and self._fits(r, e, None)]
             if fitting:
                 r = min(fitting, key=lambda r: ((self.load[r] + share[e]) * self.factor[r], r))
                 self.held[r].add(e)
                 self.count[e] += 1
                 self.load[r] += share[e]
                 self.used[r] += self.sizes[e]
+                if len(self.held[r]) == 1:
+                    empty[self.classes[r]].popleft()
+                    used.append(r)
+                if len(self.held[r]) == self.classes[r].slots:
+                    used.remove(r)
             elif self.count[e] == 0:
                 return None
         self._weigh()
@@ -122,7 +133,7 @@ class _Filling:
     def _moves(self, top: int) -> Iterator[_Move]:
         """Everything that leaves all ranks it touches lighter than the heaviest is."""
         now = self.load[top] * self.factor[top]
-        lightest = sorted(range(len(self.held)), key=lambda r: (self.load[r] * self.factor[r], r))[:MOST_PARTNERS]
+        lightest = nsmallest(MOST_PARTNERS, range(len(self.held)), key=lambda r: (self.load[r] * self.factor[r], r))
         for e in sorted(self.held[top]):
             for r in lightest:
                 if r == top or e in self.held[r]:

@@ -14,6 +14,7 @@ Integers = NDArray[np.int64]
 MOST_BITS = 52  # int64 sums of products with 0-1 stay far from overflow
 KICK = 5  # every so many fruitless steps the heaviest rank takes part in the random exchange
 SLACK = 50  # and becomes heavier by at most one part in this
+MOST_PARTNERS = 512
 MOST_MOVED = 5  # items per rank that one re-split looks at: 252 ways to share ten
 
 
@@ -49,7 +50,6 @@ class _State:
         self.moved = min(self.held.shape[1], MOST_MOVED)
         self.shares = shares(self.moved)
         self.fruitless = 0
-        self.others = np.array([[r for r in range(ranks) if r != rank] for rank in range(ranks)])
 
     def heaviest(self) -> int:
         return int(self.load.max())
@@ -58,7 +58,7 @@ class _State:
         """The best re-split of the heaviest rank with any other; if none helps, a random one elsewhere."""
         top = int(self.load.argmax())
         mine, theirs = self._chosen(), self._chosen()
-        partners = self.others[top]
+        partners = self._partners(top)
         items, first = self._outcomes(top, mine, partners, theirs)
         both = self.load[top] + self.load[partners]
         worst = np.maximum(np.maximum(first, both[:, None] - first), self.target)
@@ -71,6 +71,11 @@ class _State:
             least = max(least, limit + limit // SLACK)
         partner, share = divmod(self._any(worst.ravel() <= least), len(self.shares))
         self._apply(top, mine, int(partners[partner]), theirs, items[partner], share)
+
+    def _partners(self, top: int) -> Integers:
+        """All other ranks; of very many, a random part."""
+        others = np.delete(np.arange(len(self.held)), top)
+        return others if len(others) <= MOST_PARTNERS else others[self.random.sample(range(len(others)), MOST_PARTNERS)]
 
     def _shake(self, mine: list[int], theirs: list[int]) -> None:
         """Share the items of two random ranks at random, neither as heavy as the heaviest where possible."""

@@ -13,6 +13,7 @@ from models.arguments import Argument, Problem
 from models.packing import Refused, closed_bound, value_of_placement
 from models.strategy import RankContents
 from optimizer.branching import branch
+from optimizer.encoding.makespan import solve_makespan
 from optimizer.filling import fill
 from optimizer.improve import improve
 from optimizer.kinds import undecided
@@ -23,6 +24,8 @@ from optimizer.splitting import split
 RESPLITS = 10  # of improvement, per unit of effort
 ROUNDING = 0.5  # deterministic seconds of CP-SAT per set of contents
 MOST_SPLIT = 48  # experts of a problem that is split on
+NODES = 20  # of a branch tree, per round of column generation
+MOST_MODELLED = 2_000  # variables of a problem that CP-SAT looks at as a whole
 MOST_BRANCHED = 600  # variables of a problem that is branched on
 FINENESS = 4_000  # bounds closer to each other than one part in this are not told apart
 
@@ -121,7 +124,7 @@ def refutation(problem: Problem, threshold: int, effort: Effort, contents: RankC
         if found.used:
             solvable = found if surrogate is None else solvable
             rounded = round_to_placement(problem, threshold, found, ROUNDING, seed)
-            if rounded is not None and _within(problem, threshold, rounded):
+            if _within(problem, threshold, rounded):
                 return Attack(contents=rounded)
     if solvable is not None and problem.replicas == 1 and len(problem.loads) <= MOST_SPLIT:
         below = split(problem, threshold, undecided(problem), solvable, Effort(effort.rounds // 2))
@@ -129,13 +132,22 @@ def refutation(problem: Problem, threshold: int, effort: Effort, contents: RankC
             return Attack(contents=below if _within(problem, threshold, below) else None)
         if below is not None and accepted(problem, threshold, below):
             return Attack(argument=below)
-    if len(problem.loads) * problem.replicas * problem.ranks <= MOST_BRANCHED:
-        tree = branch(problem, threshold, effort)
+    variables = len(problem.loads) * problem.replicas * problem.ranks
+    if variables <= MOST_MODELLED and _within(problem, threshold, (modelled := _modelled(problem, contents))):
+        return Attack(contents=modelled)
+    if variables <= MOST_BRANCHED:
+        tree = branch(problem, threshold, Effort(effort.rounds * NODES))
         if isinstance(tree, tuple):
             return Attack(contents=tree if _within(problem, threshold, tree) else None)
         if tree is not None and accepted(problem, threshold, tree):
             return Attack(argument=tree)
     return Attack()
+
+
+def _modelled(problem: Problem, hint: RankContents | None) -> RankContents | None:
+    """What CP-SAT finds by itself."""
+    answer = solve_makespan(problem, hint, ROUNDING, seconds=None, workers=1)
+    return None if answer is None else answer.contents
 
 
 def _improved(problem: Problem, threshold: int, resplits: int, seed: int, given: RankContents | None) -> RankContents | None:
@@ -154,7 +166,7 @@ def _value(problem: Problem, contents: RankContents | None) -> int | None:
         return None
 
 
-def _within(problem: Problem, threshold: int, contents: RankContents) -> bool:
+def _within(problem: Problem, threshold: int, contents: RankContents | None) -> bool:
     value = _value(problem, contents)
     return value is not None and value <= threshold
 
