@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from optimizer.outcomes import EXIT_OF_PROOF, EXIT_OF_SEARCH, REFUTED, outcomes
+from optimizer.outcomes import EXIT_OF_PROOF, EXIT_OF_SEARCH, INFEASIBLE, REFUTED, outcomes
 
 if TYPE_CHECKING:
     from models.instance import Instance
@@ -180,6 +180,60 @@ def audit(
     result = run_audit(document, tuple(set_ or ()), options, out, force, _progress(quiet))
     _emit(result, audit_text, as_json)
     return REFUTED if any(c["verdict"] == "contradicted" for c in result["claims"]) else 0
+
+
+@app.command()
+@outcomes
+def explain(
+    instance: InstancePath,
+    plan: PlanPath,
+    space: Space = None,
+    objective: Objective = None,
+    set_: Overrides = None,
+    route: Route = "enumeration",
+    effort: Effort = 10_000,
+    seconds: Seconds = None,
+    seed: Seed = 0,
+    workers: Workers = 1,
+    certificate: CertificateOut = None,
+    as_json: AsJson = False,
+    out: Out = None,
+    force: Force = False,
+    quiet: Quiet = False,
+) -> int:
+    """What binds a plan, where its time goes, what it breaks, and what would have to change for it to win."""
+    from models.strategy import PlanFile
+    from optimizer.commands import Files
+    from optimizer.explain import run_explain
+    from optimizer.explanation import explain_text
+    from optimizer.reading import read_record
+
+    problem, options = _load(instance, set_, space, objective), _options("0", effort, seconds, seed, workers, route)
+    result = run_explain(problem, read_record(plan, PlanFile), options, Files(out, force, certificate), _progress(quiet))
+    _emit(result, explain_text, as_json)
+    return EXIT_OF_PROOF[result["status"]]
+
+
+@app.command()
+@outcomes
+def diff(
+    first: PlanPath,
+    second: PlanPath,
+    instance: Annotated[Path, typer.Option(help="the instance that both are plans of")],
+    space: Space = None,
+    objective: Objective = None,
+    set_: Overrides = None,
+    as_json: AsJson = False,
+) -> int:
+    """Two plans side by side: time by term, memory and traffic."""
+    from models.strategy import PlanFile
+    from optimizer.diff import diff_text, run_diff
+    from optimizer.reading import read_record
+
+    problem = _load(instance, set_, space, objective)
+    result = run_diff(problem, read_record(first, PlanFile), read_record(second, PlanFile))
+    _emit(result, diff_text, as_json)
+    return 0 if result["status"] == "COMPARED" else INFEASIBLE
 
 
 @batch.command("run")
