@@ -5,14 +5,17 @@ from typing import NamedTuple
 from ortools.sat.python import cp_model
 
 from models.enumeration import position
+from models.errors import VerificationError
 from models.evaluate import evaluate
 from models.floors import root_bound
 from models.instance import Instance
 from models.objective import near_limit
 from models.result import Candidate, Claim, Status
+from models.rules import violations
+from models.strategy import Plan
 from optimizer.encoding.build import build
 from optimizer.encoding.tables import Tables, prepare
-from optimizer.encoding.variables import extract
+from optimizer.encoding.variables import Variables, extract
 from optimizer.enumerate import Progress
 
 
@@ -75,7 +78,7 @@ def solve_jointly(instance: Instance, epsilon_ppm: int, limits: SolverLimits, pr
         bound = proved if bound is None else min(bound, proved)
         if found and proved > near_limit(min(c.value for c in found), epsilon_ppm):
             break
-        plan = extract(solver, tables, variables)
+        plan = _plan(solver, tables, variables)
         found.append(Candidate(plan, evaluate(instance, plan).value))
         progress(f"{plan.strategy.label()}: {found[-1].value}")
         if status is Status.FEASIBLE:
@@ -84,6 +87,18 @@ def solve_jointly(instance: Instance, epsilon_ppm: int, limits: SolverLimits, pr
     whole = status in (Status.OPTIMAL, Status.INFEASIBLE)
     claim = _claim(tables, found, bound if whole else root_bound(instance), whole, epsilon_ppm)
     return claim._replace(wall_limited=not whole and limits.seconds is not None and solver.wall_time >= limits.seconds)
+
+
+def _plan(solver: cp_model.CpSolver, tables: Tables, variables: Variables) -> Plan:
+    """The plan of a solution. Raises VerificationError where it is none, or breaks a rule."""
+    try:
+        plan = extract(solver, tables, variables)
+    except (KeyError, StopIteration) as error:
+        raise VerificationError("the solution of CP-SAT is no plan") from error
+    broken = violations(tables.instance, plan)
+    if broken:
+        raise VerificationError(f"the solution of CP-SAT breaks {broken[0].rule}: {broken[0].sentence}")
+    return plan
 
 
 def _claim(tables: Tables, found: list[Candidate], bound: int | None, whole: bool, epsilon_ppm: int) -> Claim:
