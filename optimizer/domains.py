@@ -19,26 +19,30 @@ Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 
 
-def balance_domains(contents: RankContents, loads: tuple[int, ...], chances: tuple[float, ...], pattern: Pattern) -> RankContents:
-    """Make equal each domain's sum of `chances`, one per expert; no rank becomes heavier than the heaviest was.
+def balance_domains(
+    contents: RankContents, rows: tuple[tuple[int, ...], ...], chances: tuple[float, ...], pattern: Pattern
+) -> RankContents:
+    """Make equal each domain's sum of `chances`, one per expert.
+
+    `rows` are loads of the experts, of one or more kinds: no rank becomes heavier than the heaviest was in any.
 
     Each exchange re-splits one rank of the domain with the largest sum and one of another, in the
     way that leaves the larger of both sums least.
     """
-    shift = max(0, sum(loads).bit_length() - MOST_BITS)
-    weights, values = np.array([w >> shift for w in loads], dtype=np.int64), np.array(chances)
+    shift = max(0, max(map(sum, rows)).bit_length() - MOST_BITS)
+    weights, values = np.array([[w >> shift for w in row] for row in rows], dtype=np.int64), np.array(chances)
     held, domain, random = np.array(contents), np.array(pattern), Random(0)
-    limit = int(weights[held].sum(axis=1).max())
+    limits = weights[:, held].sum(axis=2).max(axis=1)
     failed = 0
     for _ in range(EXCHANGES):
         sums: Floats = np.bincount(domain, values[held].sum(axis=1)).astype(np.float64)
         if sums.max() <= sums.mean() * (1 + NEAR) or failed == PATIENCE:
             break
-        failed = 0 if _exchange(held, weights, values, domain, sums, limit, random) else failed + 1
+        failed = 0 if _exchange(held, weights, values, domain, sums, limits, random) else failed + 1
     return tuple(tuple(sorted(rank)) for rank in held.tolist())
 
 
-def _exchange(held: Integers, weights: Integers, values: Floats, domain: Integers, sums: Floats, limit: int, random: Random) -> bool:
+def _exchange(held: Integers, weights: Integers, values: Floats, domain: Integers, sums: Floats, limits: Integers, random: Random) -> bool:
     """The best exchange that the largest domain has; False where none helps."""
     largest = int(sums.argmax())
     pairs = [(a, b) for a in np.flatnonzero(domain == largest) for b in np.flatnonzero(domain != largest)]
@@ -48,10 +52,11 @@ def _exchange(held: Integers, weights: Integers, values: Floats, domain: Integer
     mine, theirs = random.sample(range(slots), moved), random.sample(range(slots), moved)
     own, other = held[first][:, mine], held[second][:, theirs]
     items, ways = np.concatenate([own, other], axis=1), shares(moved)
-    loads = weights[held].sum(axis=1)
-    kept = loads[first] - weights[own].sum(axis=1)
-    after = kept[:, None] + weights[items] @ ways.T  # load of the first rank, [pair, share]
-    light = np.maximum(after, (loads[first] + loads[second])[:, None] - after) <= limit
+    light = np.ones((len(first), len(ways)), dtype=np.bool_)
+    for row, limit in zip(weights, limits, strict=True):
+        loads = row[held].sum(axis=1)
+        after = (loads[first] - row[own].sum(axis=1))[:, None] + row[items] @ ways.T  # load of the first rank, [pair, share]
+        light &= np.maximum(after, (loads[first] + loads[second])[:, None] - after) <= limit
     gain = values[items] @ ways.T - values[own].sum(axis=1)[:, None]
     worst = np.where(light, np.maximum(sums[largest] + gain, sums[domain[second]][:, None] - gain), np.inf)
     pair, share = divmod(int(worst.argmin()), len(ways))

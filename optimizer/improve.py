@@ -12,6 +12,7 @@ from models.strategy import RankContents
 
 Integers = NDArray[np.int64]
 MOST_BITS = 52  # int64 sums of products with 0-1 stay far from overflow
+UNIT = 1 << 40  # what a target of several is scaled to
 KICK = 5  # every so many fruitless steps the heaviest rank takes part in the random exchange
 SLACK = 50  # and becomes heavier by at most one part in this
 MOST_PARTNERS = 512
@@ -22,17 +23,29 @@ def improve(loads: tuple[int, ...], ranks: int, target: int, effort: int, seed: 
     """Contents of `ranks` ranks whose heaviest load is near `target`: stops there, or after `effort` re-splits.
 
     The first ranks start with the contents `given`; what is not in them is shared out heaviest first.
-
     A re-split takes the heaviest rank and any other, and shares their items (up to MOST_MOVED of
     each) between them in the best of all ways. Where none helps, two random ranks exchange items at
     random, so long as neither becomes as heavy; every fifth time the heaviest rank does, and may
     become a little heavier. Deterministic in its arguments.
     """
     shift = max(0, sum(loads).bit_length() - MOST_BITS)
-    state = _State(np.array([w >> shift for w in loads], dtype=np.int64), ranks, target >> shift, given, Random(seed))
+    weights = np.array([[w >> shift for w in loads]], dtype=np.int64)
+    return _run(_State(weights, ranks, target >> shift, given, Random(seed)), effort)
+
+
+def improve_all(rows: tuple[tuple[int, ...], ...], ranks: int, targets: tuple[int, ...], effort: int, seed: int = 0) -> RankContents:
+    """As `improve` for several loads of each item at once: the largest ratio of any rank's load to its target is made small."""
+    scaled = [[w * UNIT // max(1, target) for w in row] for row, target in zip(rows, targets, strict=True)]
+    shift = max(0, max(map(sum, scaled)).bit_length() - MOST_BITS)
+    weights = np.array([[w >> shift for w in row] for row in scaled], dtype=np.int64)
+    return _run(_State(weights, ranks, UNIT >> shift, (), Random(seed)), effort)
+
+
+def _run(state: "_State", effort: int) -> RankContents:
+    """The best contents on the way."""
     best, contents = state.heaviest(), state.held.copy()
     for _ in range(effort):
-        if best <= state.target or ranks == 1:
+        if best <= state.target or len(contents) == 1:
             break
         state.step()
         if state.heaviest() < best:
@@ -41,12 +54,12 @@ def improve(loads: tuple[int, ...], ranks: int, target: int, effort: int, seed: 
 
 
 class _State:
-    """Which items each rank holds, and what they weigh."""
+    """Which items each rank holds, and what they weigh: [row, item], and in all [row, rank]."""
 
     def __init__(self, weights: Integers, ranks: int, target: int, given: RankContents, random: Random) -> None:
         self.weights, self.target, self.random = weights, target, random
-        self.held = _heaviest_first(weights.tolist(), ranks, given)
-        self.load: Integers = weights[self.held].sum(axis=1)
+        self.held = _heaviest_first(weights.max(axis=0).tolist(), ranks, given)
+        self.load: Integers = weights[:, self.held].sum(axis=2)
         self.moved = min(self.held.shape[1], MOST_MOVED)
         self.shares = shares(self.moved)
         self.fruitless = 0
@@ -56,17 +69,15 @@ class _State:
 
     def step(self) -> None:
         """The best re-split of the heaviest rank with any other; if none helps, a random one elsewhere."""
-        top = int(self.load.argmax())
+        top, limit = int(self.load.max(axis=0).argmax()), self.heaviest()
         mine, theirs = self._chosen(), self._chosen()
         partners = self._partners(top)
-        items, first = self._outcomes(top, mine, partners, theirs)
-        both = self.load[top] + self.load[partners]
-        worst = np.maximum(np.maximum(first, both[:, None] - first), self.target)
-        least, limit = int(worst.min()), int(self.load[top])
+        items, worst = self._outcomes(top, mine, partners, theirs)
+        least = int(worst.min())
         if least >= limit:
             self.fruitless += 1
             if self.fruitless % KICK:
-                self._shake(mine, theirs)
+                self._shake(mine, theirs, limit)
                 return
             least = max(least, limit + limit // SLACK)
         partner, share = divmod(self._any(worst.ravel() <= least), len(self.shares))
@@ -77,13 +88,11 @@ class _State:
         others = np.delete(np.arange(len(self.held)), top)
         return others if len(others) <= MOST_PARTNERS else others[self.random.sample(range(len(others)), MOST_PARTNERS)]
 
-    def _shake(self, mine: list[int], theirs: list[int]) -> None:
+    def _shake(self, mine: list[int], theirs: list[int], limit: int) -> None:
         """Share the items of two random ranks at random, neither as heavy as the heaviest where possible."""
         a, b = self.random.sample(range(len(self.held)), 2)
-        items, first = self._outcomes(a, mine, np.array([b]), theirs)
-        worst = np.maximum(np.maximum(first[0], self.load[a] + self.load[b] - first[0]), self.target)
-        below = max(int(worst.min()), self.heaviest() - 1)
-        self._apply(a, mine, b, theirs, items[0], self._any(worst <= below))
+        items, worst = self._outcomes(a, mine, np.array([b]), theirs)
+        self._apply(a, mine, b, theirs, items[0], self._any(worst[0] <= max(int(worst.min()), limit - 1)))
 
     def _chosen(self) -> list[int]:
         """Slots of a rank whose items may move."""
@@ -91,11 +100,15 @@ class _State:
         return list(range(slots)) if self.moved == slots else self.random.sample(range(slots), self.moved)
 
     def _outcomes(self, a: int, mine: list[int], partners: Integers, theirs: list[int]) -> tuple[Integers, Integers]:
-        """Items that may move, [partner, item], and the load of rank `a` after each share, [partner, share]."""
+        """Items that may move, [partner, item]; the heavier of both ranks after each share, at least the target, [partner, share]."""
         own = self.held[a, mine]
         items = np.concatenate([np.tile(own, (len(partners), 1)), self.held[partners][:, theirs]], axis=1)
-        kept = self.load[a] - self.weights[own].sum()
-        return items, kept + self.weights[items] @ self.shares.T
+        worst: Integers = np.full((len(partners), len(self.shares)), self.target)
+        for weights, load in zip(self.weights, self.load, strict=True):
+            first = load[a] - weights[own].sum() + weights[items] @ self.shares.T
+            second = (load[a] + load[partners])[:, None] - first
+            worst = np.maximum(worst, np.maximum(first, second))
+        return items, worst
 
     def _any(self, wanted: NDArray[np.bool_]) -> int:
         """The position of a random true entry."""
@@ -106,16 +119,16 @@ class _State:
         to_first = self.shares[share].astype(bool)
         self.held[a, mine], self.held[b, theirs] = items[to_first], items[~to_first]
         for rank in (a, b):
-            self.load[rank] = self.weights[self.held[rank]].sum()
+            self.load[:, rank] = self.weights[:, self.held[rank]].sum(axis=1)
 
 
 @lru_cache(maxsize=16)
 def shares(moved: int) -> Integers:
     """Every way to give half of 2 * `moved` items to the first of two ranks, [share, item], 0 or 1."""
     chosen = list(combinations(range(2 * moved), moved))
-    shares = np.zeros((len(chosen), 2 * moved), dtype=np.int64)
-    np.put_along_axis(shares, np.array(chosen), 1, axis=1)
-    return shares
+    found = np.zeros((len(chosen), 2 * moved), dtype=np.int64)
+    np.put_along_axis(found, np.array(chosen), 1, axis=1)
+    return found
 
 
 def _heaviest_first(weights: list[int], ranks: int, given: RankContents) -> Integers:

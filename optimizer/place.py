@@ -8,11 +8,11 @@ from numpy.typing import NDArray
 
 from models.layout import Pattern, domain_counts
 from models.placement import least_maximum
-from models.routing import routing_probability
+from models.routing import expected_touches, routing_probability
 from models.strategy import RankContents
 from models.units import CERTAIN, ceil_div
 from optimizer.domains import balance_domains
-from optimizer.improve import improve
+from optimizer.improve import improve, improve_all
 
 RESPLITS = 600  # at most, about 50 us each
 ARRANGEMENTS = 60  # re-splits of domains, at most
@@ -30,11 +30,29 @@ def place(loads: tuple[int, ...], ranks: int) -> RankContents:
 
 
 @lru_cache(maxsize=4096)
-def arrange(contents: RankContents, loads: tuple[int, ...], top_k: int, patterns: tuple[Pattern, ...]) -> RankContents:
-    """The same contents on other ranks, so that few copies pass the busiest scale-out port. Deterministic.
+def place_touching(loads: tuple[int, ...], ranks: int, top_k: int, tokens: int) -> RankContents:
+    """As `place`, but near the bounds of both the hottest rank's inputs and the experts it touches, of `tokens` tokens. Deterministic."""
+    touches, inputs = _touches(loads, top_k, tokens), tokens * top_k
+    hottest = ceil_div(inputs * least_maximum(loads, ranks), sum(loads))
+    heaviest = hottest * sum(loads) // inputs  # any load up to it gives as many inputs, which are whole
+    return improve_all((loads, touches), ranks, (heaviest, least_maximum(touches, ranks)), RESPLITS)
+
+
+def _touches(loads: tuple[int, ...], top_k: int, tokens: int) -> tuple[int, ...]:
+    """Expected touches of each expert, 2**-20."""
+    total = sum(loads)
+    touch = {w: expected_touches(w, total, top_k, tokens) for w in set(loads)}
+    return tuple(touch[w] for w in loads)
+
+
+@lru_cache(maxsize=4096)
+def arrange(
+    contents: RankContents, loads: tuple[int, ...], top_k: int, patterns: tuple[Pattern, ...], tokens: int | None = None
+) -> RankContents:
+    """Near the same contents on other ranks, so that few copies pass the busiest scale-out port. Deterministic.
 
     A domain is missed with chance prod(1 - p_e), so equal sums of -log(1 - p_e) make equal ports.
-    Exchanging whole ranks leaves every rank's load alone.
+    Neither the heaviest load nor, where `tokens` are given, the most touched experts of a rank grow.
     """
     total = sum(loads)
     missed = {w: -log(max(1, CERTAIN - routing_probability(w, total, top_k)) / CERTAIN) for w in set(loads)}
@@ -43,7 +61,8 @@ def arrange(contents: RankContents, loads: tuple[int, ...], top_k: int, patterns
     arranged = tuple(contents[r] for r in _arranged(weights, crossing))
     if len(crossing) != 1 or len(set(domain_counts(crossing[0]))) > 1:
         return arranged
-    return balance_domains(arranged, loads, tuple(missed[w] for w in loads), crossing[0])
+    rows = (loads,) if tokens is None else (loads, _touches(loads, top_k, tokens))
+    return balance_domains(arranged, rows, tuple(missed[w] for w in loads), crossing[0])
 
 
 def _arranged(weights: Floats, patterns: tuple[Pattern, ...]) -> list[int]:
