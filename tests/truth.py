@@ -61,7 +61,8 @@ def optimum(problem: Problem) -> int | None:
     """The least threshold that a placement keeps; None where there is no placement at all."""
     if not attainable(problem, sum(problem.loads)):
         return None
-    return next(t for t in count() if attainable(problem, t))
+    area = -(-sum(problem.loads) // sum(c.ranks * c.speed for c in problem.classes))
+    return next(t for t in count(area) if attainable(problem, t))
 
 
 def _placement(claim: Placement) -> None:
