@@ -219,10 +219,8 @@ def main() -> int:
             print(f"UNSOUND case {number} ({kind}): {finding[:2000]}", flush=True)
         number += 1
     for kind in KINDS:
-        t = tallies[kind]
-        print(
-            f"{kind:10s} {cases[kind]:6d} cases {t.accepted:7d} accepted {t.refused:7d} refused {len(t.unsound):4d} unsound {spent[kind]:7.0f} s"
-        )
+        t, figures = tallies[kind], f"{kind:10s} {cases[kind]:6d} cases"
+        print(f"{figures} {t.accepted:7d} accepted {t.refused:7d} refused {len(t.unsound):4d} unsound {spent[kind]:7.0f} s")
     unsound = sum(len(t.unsound) for t in tallies.values())
     print(f"{sum(cases.values())} cases in {time.monotonic() - started:.0f} s, {unsound} unsound; go on with --first {number}")
     return 1 if unsound else 0

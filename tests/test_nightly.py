@@ -17,7 +17,7 @@ def test_nothing_false_is_accepted_in_cases_of_any_kind() -> None:
         kind, tally = case(number)
         found[kind] += tally
     assert {kind: tally.unsound for kind, tally in found.items() if tally.unsound} == {}
-    assert all(tally.accepted >= 20 for tally in found.values()), found
+    assert all(tally.accepted >= 10 for tally in found.values()), found
     assert all(found[kind].refused >= 20 for kind in ("placement", "argument", "mutant")), found
 
 
