@@ -1,9 +1,8 @@
 """What would have to change for a losing plan to win: the smallest change of each coefficient, proved on both sides.
 
-From the stated value outwards, a range is cut into pieces in each of which one rival costs less at its
-bad end than ours at its good end, so that ours is optimal nowhere in it (`models.coefficients` on the
-two ends). Where no known rival does, the whole problem is judged at that value: either ours is optimal there, confirmed by
-the checker, or another rival is known.
+From the stated value outwards, a range is cut into pieces in each of which one rival costs less than ours: at its bad end less
+than ours at its good end (`models.coefficients`), or its chord stays below ours (`optimizer.chords`). Where no known rival does,
+the whole problem is judged at that value: either ours is optimal there, confirmed by the checker, or another rival is known.
 """
 
 import time
@@ -21,13 +20,15 @@ from models.rules import ON_PRICED_PLANS, plan_violations, violations
 from models.strategy import Plan, PlanFile
 from models.terms import Terms
 from models.units import PPM
+from optimizer.chords import Point, bound_point, place_of, roundings, stays_above, without_limits
 from optimizer.rivals import Piece
 from optimizer.search import Options, claim_of, judge
 
-REACH = 8  # a coefficient is varied from now / REACH to now * REACH
-FINENESS = 1_000  # the two sides are at most about one part in FINENESS of the stated value apart
+REACH = 16  # a coefficient is varied from now / REACH to now * REACH
+FINENESS = 10_000  # the two sides are at most about one part in FINENESS of the stated value apart
 SMALLEST_NS = 1_000  # a latency below this is varied up to REACH times this
 SKEWS = tuple(PPM * n // 20 for n in range(41))  # no direction, so that only these points are tried
+MOST_CHORDS = 3  # rivals whose chord is tried, cheapest first
 MOST_PIECES = 1_500  # tried per direction
 MOST_JUDGED = 24  # problems solved per direction
 
@@ -44,6 +45,8 @@ class Beaten(NamedTuple):
     """at the bad end"""
     ours: int | None
     """no plan of ours is below this at the good end"""
+    by_chord: bool = False
+    """the two numbers overlap, but the rival's chord stays below ours"""
 
 
 class Side(NamedTuple):
@@ -79,7 +82,8 @@ class Defence:
     """A plan against all rivals known so far, while one coefficient varies."""
 
     def __init__(self, instance: Instance, stated: PlanFile, plan: Plan, options: Options, deadline: float | None) -> None:
-        self.instance, self.stated, self.plan, self.options, self.deadline = instance, stated, plan, options, deadline
+        self.instance, self.stated, self.plan, self.deadline = instance, stated, plan, deadline
+        self.options = options._replace(route="enumeration", epsilon_ppm=0)
         placed = stated.placement is not None or not instance.architecture.moe_layers
         self.whole = stated.stages is not None and placed
         self.rivals: list[Plan] = []
@@ -87,11 +91,13 @@ class Defence:
         self._ours: dict[int, int | None] = {}
         self._costs: dict[tuple[Plan, int], tuple[int, int] | None] = {}
         self._at: dict[int, tuple[Instance, Terms]] = {}
+        self._points: dict[int, Point | None] = {}
+        self._free = without_limits(instance)
 
     def vary(self, coefficient: Coefficient) -> None:
         """Take up another coefficient; the rivals stay."""
         self.coefficient = coefficient
-        self._ours, self._costs, self._at = {}, {}, {}
+        self._ours, self._costs, self._at, self._points = {}, {}, {}, {}
 
     def at(self, value: int) -> tuple[Instance, Terms]:
         """The instance under another value of the coefficient."""
@@ -132,13 +138,43 @@ class Defence:
         if ours is None:
             return Beaten(piece, None, None, None)
         priced = (Candidate(rival, cost) for rival in self.rivals if (cost := self._cost(rival, bad)) is not None)
-        best = min(priced, key=lambda c: c.value, default=None)
-        return Beaten(piece, best.plan, best.value, ours) if best is not None and best.value < ours else None
+        ranked = sorted(priced, key=lambda c: c.value)[:MOST_CHORDS]
+        if ranked and ranked[0].value < ours:
+            return Beaten(piece, *ranked[0], ours)
+        if piece.low == piece.high or self.coefficient.more_is not in ("faster", "slower"):
+            return None
+        return next((Beaten(piece, *rival, ours, True) for rival in ranked if self._stays_below(rival.plan, piece)), None)
+
+    def _stays_below(self, rival: Plan, piece: Piece) -> bool:
+        """Whether a rival that keeps the rules in a piece costs less than any plan of ours in all of it."""
+        c, (low, high) = self.coefficient, piece
+        beyond = max(high - low, low // 64, 1)
+        around = [self._least(v) if c.least <= v <= c.most else None for v in (low - beyond, low, high, high + beyond)]
+        costs, s = (self._cost(rival, low), self._cost(rival, high)), rival.strategy
+        left, at_low, at_high, right = around
+        if at_low is None or at_high is None or costs[0] is None or costs[1] is None:
+            return False
+        slack = roundings(self.instance, s, objective_of(self.instance, s))
+        theirs = Point(place_of(c, low), costs[0], slack), Point(place_of(c, high), costs[1], slack)
+        return stays_above(theirs, (left, at_low, at_high, right))
+
+    def _least(self, value: int) -> Point | None:
+        """A point of a convex function that is below every plan of ours, limits on the pass apart, by 1 at least."""
+        if value not in self._points:
+            s, x = self.plan.strategy, place_of(self.coefficient, value)
+            terms = Terms(with_value(self._free, self.coefficient, value))
+            if self.whole:
+                slack = roundings(self.instance, s, objective_of(self.instance, s))
+                found: Point | None = Point(x, evaluate(terms.instance, self.plan, terms).value, slack)
+            else:
+                found = bound_point(Bounds(terms.instance, terms), s, x)
+            self._points[value] = found and found._replace(cost=found.cost - 1)
+        return self._points[value]
 
     def judge(self, value: int) -> str:
         """Status of ours under another value. OPTIMAL is confirmed by the checker; a better plan becomes a rival, priced here."""
         left = None if self.deadline is None else max(0.0, self.deadline - time.monotonic())
-        instance, options = self.at(value)[0], self.options._replace(seconds=left, epsilon_ppm=0)
+        instance, options = self.at(value)[0], self.options._replace(seconds=left)
         ours, claim = self.ours(value), claim_of(instance, options, lambda _: None)
         if ours is not None and claim.optimal and claim.optimal[0].value < ours:
             self.add(claim.optimal[0].plan)

@@ -160,6 +160,7 @@ def _side_json(side: Side) -> Json:
                 "from": min(b.piece.low for b in same),
                 "to": max(b.piece.high for b in same),
                 "pieces": len(same),
+                "by_chord": sum(b.by_chord for b in same),
                 "rival": same[0].rival and _strategy_json(same[0].rival.strategy),
             }
             for same in runs

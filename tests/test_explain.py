@@ -40,6 +40,7 @@ TIGHT = INSTANCES / "llama70b_8gpu_tight.json"
 LATE = {"ep": 8, "pp": 16, "microbatches": 16}  # loses on the reference, and wins with faster arithmetic
 CROWDED = {"ep": 1, "tp": 32, "pp": 4}  # does not fit the reference
 SEEDS = range(40)
+BREAK_EVEN_SEEDS = range(24)  # each takes some dozens of exhaustive searches
 OPTIONS = Options(epsilon_ppm=0)
 
 Json = dict[str, Any]
@@ -90,7 +91,7 @@ def sampled(seed: int) -> tuple[tuple[Instance, Strategy, BreakEven], ...]:
     return tuple(found)
 
 
-@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("seed", BREAK_EVEN_SEEDS)
 def test_a_plan_is_optimal_where_it_is_said_to_win_and_nowhere_that_is_said_to_be_beaten(seed: int) -> None:
     rng = Random(seed)
     for instance, s, found in sampled(seed):
@@ -99,13 +100,14 @@ def test_a_plan_is_optimal_where_it_is_said_to_win_and_nowhere_that_is_said_to_b
                 assert s in solve(with_value(instance, found.coefficient, side.wins_at)).optimal, (s, found.coefficient)
             if not side.beaten:
                 continue
-            pieces = [side.beaten[0].piece, side.beaten[-1].piece, rng.choice(side.beaten).piece]
+            by_chord = [b for b in side.beaten if b.by_chord]
+            pieces = [b.piece for b in (side.beaten[0], side.beaten[-1], rng.choice(by_chord or side.beaten))]
             for value in {side.beaten_to, *(rng.randint(p.low, p.high) for p in pieces)}:
                 assert value is not None
                 assert s not in solve(with_value(instance, found.coefficient, value)).optimal, (s, found.coefficient, value)
 
 
-@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("seed", BREAK_EVEN_SEEDS)
 def test_the_pieces_join_and_the_two_sides_are_close(seed: int) -> None:
     for _, _, found in sampled(seed):
         for side, step in sides(found):
@@ -122,13 +124,14 @@ def test_the_pieces_join_and_the_two_sides_are_close(seed: int) -> None:
 
 
 def test_the_random_instances_show_wins_and_ranges_beaten_in_both_directions_and_plans_that_cannot_run() -> None:
-    found = [(side, step, b) for seed in SEEDS for _, _, b in sampled(seed) for side, step in sides(b)]
+    found = [(side, step, b) for seed in BREAK_EVEN_SEEDS for _, _, b in sampled(seed) for side, step in sides(b)]
     assert {step for side, step, _ in found if side.wins_at is not None} == {1, -1}
     assert {step for side, step, _ in found if side.ended == "whole range beaten"} == {1, -1}
     pieces = [b for side, _, _ in found for b in side.beaten]
     assert any(b.rival is None for b in pieces)
     assert any(b.rival is not None for b in pieces)
     assert any(len({b.rival for b in side.beaten}) > 1 for side, _, _ in found)
+    assert sum(b.by_chord for b in pieces) > 10
     assert len({b.coefficient.name for side, _, b in found if side.wins_at is not None}) >= 5
 
 
@@ -144,7 +147,8 @@ def test_a_whole_plan_is_beaten_at_both_ends_of_every_piece_by_the_rival_named()
     whole = open_.model_copy(update={"stages": plan.stages, "placement": plan.placement})
     found = break_evens(defence(instance, whole), silent)
     pieces = [(b.coefficient, shown) for b in found for side, _ in sides(b) for shown in side.beaten]
-    assert len(pieces) > 26
+    assert len(pieces) >= 26
+    assert any(shown.by_chord for _, shown in pieces)
     for coefficient, shown in pieces:
         for value in {shown.piece.low, shown.piece.high, (shown.piece.low + shown.piece.high) // 2}:
             assert is_beaten(instance, coefficient, plan, shown, value)
