@@ -169,6 +169,26 @@ def test_no_changed_argument_proves_more_than_the_optimum(name: str) -> None:
             assert not accepts(json.dumps(lie)), (mutant.operation, lie)
 
 
+@pytest.mark.parametrize("worth", [0, 1])
+def test_prices_below_a_separation_hold_for_contents_with_either_of_the_pair(worth: int) -> None:
+    """Two experts on a rank each: a content of the one that is worth something must not be forgotten."""
+    pair = problem((6, 6), RankClass(ranks=2, slots=2))
+    apart = Prices(kind="prices", values=tuple((int(e == worth),) for e in (0, 1)), caps=(0,))
+    together = apart.model_copy(update={"values": ((1,), (1,))})
+    lie = Placement(
+        kind="placement",
+        problem=pair,
+        placement=None,
+        value=None,
+        bound=7,
+        argument=Split(kind="split", pair=(0, 1), together=together, apart=apart),
+    )
+    assert optimum(pair) == 6
+    made = placed(pair).model_copy(update={"claim": lie})
+    assert "apart" in str(check(made).where)
+    assert not check(made).valid
+
+
 @pytest.mark.parametrize("name", ["optimal, dense", "optimal, experts", "bounded", "infeasible", "broken 1"])
 def test_a_change_to_the_instance_needs_another_hash(name: str) -> None:
     made = document(CASES[name]())
