@@ -16,6 +16,7 @@ from models.evaluate import evaluate
 from models.instance import Instance
 from models.objective import value_of as objective_of
 from models.result import Candidate
+from models.routing import load_classes
 from models.rules import ON_PRICED_PLANS, plan_violations, violations
 from models.strategy import Plan, PlanFile
 from models.terms import Terms
@@ -84,8 +85,7 @@ class Defence:
     def __init__(self, instance: Instance, stated: PlanFile, plan: Plan, options: Options, deadline: float | None) -> None:
         self.instance, self.stated, self.plan, self.deadline = instance, stated, plan, deadline
         self.options = options._replace(route="enumeration", epsilon_ppm=0)
-        placed = stated.placement is not None or not instance.architecture.moe_layers
-        self.whole = stated.stages is not None and placed
+        self.whole = _is_whole(instance, stated, plan)
         self.rivals: list[Plan] = []
         self.coefficient = MEMORY
         self._ours: dict[int, int | None] = {}
@@ -192,6 +192,13 @@ class Defence:
     def late(self) -> bool:
         """Whether the wall limit has passed."""
         return self.deadline is not None and time.monotonic() > self.deadline
+
+
+def _is_whole(instance: Instance, stated: PlanFile, plan: Plan) -> bool:
+    """Whether nothing that a file leaves open can make a difference: one split, and placements that are all alike."""
+    rows = {instance.load_of_moe_layer(n) for n in range(instance.architecture.moe_layers)}
+    placed = stated.placement is not None or plan.strategy.ep == 1 or all(load_classes(row) == 1 for row in rows)
+    return placed and (stated.stages is not None or plan.strategy.pp in (1, instance.architecture.layer_count))
 
 
 def break_evens(defence: Defence, progress: Progress) -> tuple[BreakEven, ...]:

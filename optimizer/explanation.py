@@ -149,4 +149,4 @@ def _ledger(r: Json) -> list[str]:
     near = f"within {found['near_ppm'] / 10_000:g} % of the best" + ("" if found["value_is_optimal"] else " found")
     rows += [(f"{found['near']:,}", near)] if found["near"] else []
     rows += [(f"{found['best']:,}", "optimal" if found["value_is_optimal"] else "not refuted")] if found["best"] else []
-    return [f"ledger of {found['strategies']:,} strategies that keep the divisibility rules", *columns(rows)]
+    return [f"ledger of {found['strategies']:,} strategies that keep the divisibility rules", *(columns(rows) if rows else [])]

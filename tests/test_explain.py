@@ -24,8 +24,9 @@ from models.strategy import Degrees, PlanFile, Strategy
 from models.terms import Terms
 from optimizer.breakeven import FINENESS, BreakEven, Defence, Side, break_evens, is_beaten, searched_range, tolerance
 from optimizer.cli import app
+from optimizer.commands import Files
 from optimizer.diff import diff_text
-from optimizer.explain import NEAR_PPM
+from optimizer.explain import NEAR_PPM, run_explain
 from optimizer.explanation import amount, explain_text
 from optimizer.ledger import ledger
 from optimizer.neighbours import FACTORS, Neighbourhood, changes
@@ -167,6 +168,13 @@ def test_prove_agrees_on_both_sides_of_a_break_even_of_the_reference() -> None:
     assert judge(with_value(instance, peak, side.wins_at), plan, OPTIONS, silent).status == "OPTIMAL"
     assert judge(with_value(instance, peak, side.beaten_to), plan, OPTIONS, silent).status == "NOT_OPTIMAL"
     assert side.wins_at - side.beaten_to <= value_of(instance, peak) // FINENESS + 1
+
+
+def test_stages_that_are_stated_badly_never_win_as_better_ones_of_the_same_degrees_beat_them() -> None:
+    degrees = Degrees(tp=2, ep=8, pp=8, microbatches=16)
+    uneven = PlanFile(degrees=degrees, stages=(3, 1, 2, 2, 2, 2, 2, 2))
+    found = break_evens(defence(reference(), uneven), silent)
+    assert {side.ended for b in found for side, _ in sides(b)} == {"whole range beaten"}
 
 
 def test_a_wall_limit_that_has_passed_leaves_the_break_evens_open_and_says_so() -> None:
@@ -325,6 +333,34 @@ def test_no_completion_breaks_fewer_rules_where_the_set_is_said_to_be_smallest(s
         )
         if found.smallest:
             assert len(found.rules) == min(map(len, every))
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_whatever_a_plan_file_leaves_open_its_explanation_agrees_with_brute_force(seed: int) -> None:
+    instance, true, rng = random_instance(seed), answer(seed), Random(seed)
+    every = list(strategies(instance))
+    if not every:
+        return
+    plan = rng.choice(list(plans(instance, s := rng.choice(every))))
+    runs = not violations(instance, plan)
+    best = runs and evaluate(instance, plan).value == true.value
+    whole = stated(s).model_copy(update={"stages": plan.stages, "placement": plan.placement})
+    found = run_explain(instance, whole, OPTIONS, Files(None, False, None), silent)
+    assert found["status"] == ("OPTIMAL" if best else "NOT_OPTIMAL" if runs else "INFEASIBLE")
+    assert bool(found["break_even"]) == (not best)
+    for open_ in ({"stages": None}, {"placement": None}, {"stages": None, "placement": None}):
+        found = run_explain(instance, whole.model_copy(update=open_), OPTIONS, Files(None, False, None), silent)
+        assert found["status"] in (("OPTIMAL", "NOT_OPTIMAL") if s in true.values else ("INFEASIBLE", "UNKNOWN")) or len(open_) == 1
+        assert found["instance"]["name"] in explain_text(found)
+
+
+def test_an_empty_space_has_an_empty_ledger(tmp_path: Path) -> None:
+    code, found = explain(REFERENCE, plan_file(tmp_path, ep=64, tp=2), "--set", "space.tp=[7]")
+    assert code == 3
+    assert found["ledger"]["strategies"] == 0
+    assert found["nearest_that_run"] == []
+    assert found["best"] is None
+    assert "ledger of 0 strategies" in explain_text(found)
 
 
 def explain(*args: object) -> tuple[int, Json]:
