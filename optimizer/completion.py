@@ -13,8 +13,9 @@ from models.routing import load_classes
 from models.rules import plan_violations
 from models.strategy import Plan, RankContents, Strategy
 from models.terms import Terms
-from optimizer.place import arrange, place
+from optimizer.place import arrange, place, place_touching
 
+CLOSE = 2_000  # a plan within one part in this of its strategy's bound is good enough
 WORTHWHILE = 2_000  # a layer is left alone when its heaviest rank is within one part in this of the closed forms
 ROUNDS = 150  # of column generation, for one layer
 MOST_ATTEMPTS = 400  # layers attacked in one search
@@ -33,22 +34,43 @@ class Completion:
     def complete(self, bounds: Bounds, s: Strategy) -> tuple[int, Candidate | None] | str:
         """The strategy's bound and its best plan found; or the rule that no plan of it keeps.
 
-        No plan where placements are too large to enumerate and the one tried breaks a limit.
+        No plan where placements are too large to enumerate and those tried break a limit.
         """
         solution = bounds.exact(s)
         if isinstance(solution, str):
             return solution
         bound = value_of(self.instance, s).of(solution.step_ns)
-        given = zip(solution.placements, self._rows(), strict=True)
-        patterns = self.terms.groups(s).ep
-        placements = tuple(p if p is not None else self._place(loads, top_k, s.ep, patterns) for p, (loads, top_k) in given)
-        plan = Plan(s, solution.split.stages, placements)
-        evaluation = evaluate(self.instance, plan, self.terms)
+        placements = self._light(solution.placements, s)
         if solution.exact:
+            plan = Plan(s, solution.split.stages, placements)
+            evaluation = evaluate(self.instance, plan, self.terms)
             assert evaluation.step_ns == solution.step_ns, "exact bounds are attained"
-        elif any(plan_violations(self.instance, plan, evaluation)):
-            return bound, None
-        return bound, Candidate(plan, evaluation.value)
+            return bound, Candidate(plan, evaluation.value)
+        light = self._candidate(s, solution.split.stages, placements)
+        if light is not None and light.value - bound <= bound // CLOSE:
+            return bound, light
+        few = self._candidate(s, solution.split.stages, self._touching_few(solution.placements, s))
+        return bound, min((c for c in (light, few) if c is not None), key=lambda c: c.value, default=None)
+
+    def _candidate(self, s: Strategy, stages: tuple[int, ...], placements: tuple[RankContents, ...]) -> Candidate | None:
+        """The plan with its value, if it runs."""
+        plan = Plan(s, stages, placements)
+        evaluation = evaluate(self.instance, plan, self.terms)
+        return None if any(plan_violations(self.instance, plan, evaluation)) else Candidate(plan, evaluation.value)
+
+    def _light(self, known: tuple[RankContents | None, ...], s: Strategy) -> tuple[RankContents, ...]:
+        """The layers' placements; where none is known, one with light ranks."""
+        patterns = self.terms.groups(s).ep
+        given = zip(known, self._rows(), strict=True)
+        return tuple(p if p is not None else self._place(loads, top_k, s.ep, patterns) for p, (loads, top_k) in given)
+
+    def _touching_few(self, known: tuple[RankContents | None, ...], s: Strategy) -> tuple[RankContents, ...]:
+        """As `_light`, but no rank touches many experts either: what counts where weights are read for few tokens."""
+        patterns, tokens = self.terms.groups(s).ep, self.terms.shape(s).group_tokens
+        found = []
+        for p, (loads, top_k) in zip(known, self._rows(), strict=True):
+            found.append(p if p is not None else arrange(place_touching(loads, s.ep, top_k, tokens), loads, top_k, patterns, tokens))
+        return tuple(found)
 
     def _rows(self) -> list[tuple[tuple[int, ...], int]]:
         """Loads and top-k of each MoE layer."""

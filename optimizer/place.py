@@ -15,6 +15,8 @@ from optimizer.domains import balance_domains
 from optimizer.improve import improve, improve_all
 
 RESPLITS = 600  # at most, about 50 us each
+RESPLITS_OF_BOTH = 250  # at most, about 120 us each
+NEAR_BOTH = 1_000  # good enough for load and touched experts together
 ARRANGEMENTS = 60  # re-splits of domains, at most
 NEAR = 10_000  # good enough: one part in NEAR above the bound
 CLIMBS = 200  # exchanges of two ranks, at most
@@ -35,7 +37,8 @@ def place_touching(loads: tuple[int, ...], ranks: int, top_k: int, tokens: int) 
     touches, inputs = _touches(loads, top_k, tokens), tokens * top_k
     hottest = ceil_div(inputs * least_maximum(loads, ranks), sum(loads))
     heaviest = hottest * sum(loads) // inputs  # any load up to it gives as many inputs, which are whole
-    return improve_all((loads, touches), ranks, (heaviest, least_maximum(touches, ranks)), RESPLITS)
+    targets = (heaviest, least_maximum(touches, ranks))
+    return improve_all((loads, touches), ranks, tuple(t + t // NEAR_BOTH for t in targets), RESPLITS_OF_BOTH)
 
 
 def _touches(loads: tuple[int, ...], top_k: int, tokens: int) -> tuple[int, ...]:

@@ -65,7 +65,7 @@ class _Contest:
         self.value: int | None = None
         self.contents: RankContents | None = None
         self.resplits = RESPLITS * effort
-        self.offer(_improved(problem, self.bound, self.resplits, seed, None))
+        self.offer(_improved(problem, self.bound + self.bound // FINENESS, self.resplits, seed, None))
 
     def decide(self) -> Placed:
         """Value less one first: its refutation ends it. Then halve the gap; then all means at value less one again."""
