@@ -20,7 +20,7 @@ from models.routing import profile
 from optimizer.branching import branch
 from optimizer.improve import improve
 from optimizer.kinds import undecided
-from optimizer.place import arrange, place
+from optimizer.place import arrange, place, place_touching
 from optimizer.placing import Placed, solve_placement
 from optimizer.prices import Effort, accepted, price
 from optimizer.splitting import decide
@@ -308,6 +308,20 @@ def test_skewed_layers_are_laid_out_at_their_lower_bounds(sigma: float) -> None:
     assert heaviest[0] <= heaviest[1]
     ideal = ideal_profile(loads, 8, 64, 4096, domains)
     assert ideal.copies <= profile(contents, loads, 8, 4096, domains).copies <= ideal.copies * 1.0005
+
+
+def test_few_tokens_are_placed_near_both_bounds_at_once() -> None:
+    """Light ranks alone touch a tenth more experts than they must; together both stay within a fiftieth or one token."""
+    random = Random(5)
+    loads = tuple(int(100_000 * random.lognormvariate(0, 0.7)) for _ in range(256))
+    domains = patterns(64, 1, 64, 1, 8)
+    ideal = ideal_profile(loads, 8, 64, 64, domains)
+    light = profile(arrange(place(loads, 64), loads, 8, domains), loads, 8, 64, domains)
+    both = profile(arrange(place_touching(loads, 64, 8, 64), loads, 8, domains, 64), loads, 8, 64, domains)
+    assert light.touched > ideal.touched * 1.05
+    assert both.touched <= ideal.touched * 1.02
+    assert both.tokens <= ideal.tokens + 1
+    assert both.copies <= ideal.copies * 1.0005
 
 
 @pytest.mark.skipif(not LOADS.is_dir(), reason="the measured DeepSeek-V3 loads are not beside the repository")
