@@ -189,6 +189,16 @@ def test_prices_below_a_separation_hold_for_contents_with_either_of_the_pair(wor
     assert not check(made).valid
 
 
+def test_experts_with_replicas_are_not_split() -> None:
+    """Their replicas share a rank here and none there: there are more than the two cases."""
+    made = placed(PROBLEMS["prices, replicas and two classes"])
+    assert isinstance(made.claim, Placement)
+    assert isinstance(made.claim.argument, Prices)
+    argument = Split(kind="split", pair=(0, 1), together=made.claim.argument, apart=made.claim.argument)
+    verdict = check(made.model_copy(update={"claim": made.claim.model_copy(update={"argument": argument})}))
+    assert (verdict.valid, verdict.reason) == (False, "a split needs experts of one replica each")
+
+
 @pytest.mark.parametrize("name", ["optimal, dense", "optimal, experts", "bounded", "infeasible", "broken 1"])
 def test_a_change_to_the_instance_needs_another_hash(name: str) -> None:
     made = document(CASES[name]())
