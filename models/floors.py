@@ -7,6 +7,7 @@ over few of the degrees.
 
 from collections import Counter
 from collections.abc import Hashable
+from fractions import Fraction
 from typing import NamedTuple
 
 from models.enumeration import Block, Side
@@ -57,10 +58,14 @@ class Floors:
         self._attention: dict[tuple[int, int, int], Floor] = {}
         self._experts: dict[tuple[int, int, int], Floor] = {}
         self._by_row: dict[tuple[int, int, int], int] = {}
-        self._hottest: dict[int, list[int]] = {}
+        self._hottest: dict[int, list[tuple[Row, Fraction]]] = {}
+        self._of_group: dict[Hashable, Fraction | int] = {}
         self._sides: dict[Hashable, Floor] = {}
         self._every_side: dict[Hashable, tuple[Floor, ...]] = {}
         self._least_copies: dict[tuple[int, tuple[Pattern, ...]], int] = {}
+        self._moe_layers: Counter[int] = Counter()
+        for row in self.rows:
+            self._moe_layers[row.group] += row.layers
         self._all_moe = len(moe) == self._layers
 
     def attention(self, sequences: int, tp: int, cp: int) -> Floor:
@@ -82,34 +87,49 @@ class Floors:
         """Routed experts when `tokens` tokens reach the EP group; every row of a group is taken for its easiest one."""
         found = self._experts.get((etp, ep, tokens))
         if found is None:
-            easiest: dict[int, tuple[int, int, int]] = {}
-            for row, inputs, touched in self._rows_on(ep, tokens):
-                layers, least, fewest = easiest.get(row.group, (0, inputs, touched))
-                easiest[row.group] = layers + row.layers, min(least, inputs), min(fewest, touched)
-            each = [(n, self.terms.experts_ns(g, inputs, touched, etp)) for g, (n, inputs, touched) in easiest.items()]
+            each = []
+            for group, layers in self._moe_layers.items():
+                hottest, fewest = self._easiest(group, ep), self._fewest(group, tokens)
+                inputs, touched = ceil_div(tokens * hottest.numerator, hottest.denominator), ceil_div(fewest, ep)
+                each.append((layers, self.terms.experts_ns(group, inputs, touched, etp)))
             shortest = min((ns for _, ns in each), default=0) if self._all_moe else 0
             found = self._experts[etp, ep, tokens] = Floor(sum(n * ns for n, ns in each), shortest)
+        return found
+
+    def _easiest(self, group: int, ep: int) -> Fraction:
+        """Expert inputs of the hottest rank per token, in the row of the group where they are fewest."""
+        key = ("inputs", group, ep)
+        if key not in self._of_group:
+            self._of_group[key] = min(hottest for row, hottest in self._rows_on(ep) if row.group == group)
+        return Fraction(self._of_group[key])
+
+    def _fewest(self, group: int, tokens: int) -> int:
+        """Least touched experts of all ranks together (2**-20), in the row of the group that touches fewest."""
+        key = ("touched", group, tokens.bit_length())
+        if key not in self._of_group:
+            self._of_group[key] = min(least_touches(row.loads, row.top_k, tokens) for row in self.rows if row.group == group)
+        return int(self._of_group[key])
+
+    def _rows_on(self, ep: int) -> list[tuple[Row, Fraction]]:
+        """Each row with the least expert inputs of its hottest rank, per token."""
+        found = self._hottest.get(ep)
+        if found is None:
+            loads = [max(least_maximum(row.loads, ep), self._proved.get((row.loads, ep), 0)) for row in self.rows]
+            found = [(row, Fraction(row.top_k * load, row.sum)) for row, load in zip(self.rows, loads, strict=True)]
+            self._hottest[ep] = found
         return found
 
     def _experts_by_row(self, etp: int, ep: int, tokens: int) -> int:
         """As the total of `experts`, each row for itself, ns."""
         found = self._by_row.get((etp, ep, tokens))
         if found is None:
-            rows = self._rows_on(ep, tokens)
-            found = sum(row.layers * self.terms.experts_ns(row.group, inputs, touched, etp) for row, inputs, touched in rows)
+            found = 0
+            for row, hottest in self._rows_on(ep):
+                inputs = ceil_div(tokens * hottest.numerator, hottest.denominator)
+                touched = ceil_div(least_touches(row.loads, row.top_k, tokens), ep)
+                found += row.layers * self.terms.experts_ns(row.group, inputs, touched, etp)
             self._by_row[etp, ep, tokens] = found
         return found
-
-    def _rows_on(self, ep: int, tokens: int) -> list[tuple[Row, int, int]]:
-        """Each row with least expert inputs of the hottest rank, and least touched experts (2**-20) of the rank that touches most."""
-        hottest = self._hottest.get(ep)
-        if hottest is None:
-            hottest = [max(least_maximum(r.loads, ep), self._proved.get((r.loads, ep), 0)) for r in self.rows]
-            self._hottest[ep] = hottest
-        return [
-            (r, ceil_div(tokens * r.top_k * load, r.sum), ceil_div(least_touches(r.loads, r.top_k, tokens), ep))
-            for r, load in zip(self.rows, hottest, strict=True)
-        ]
 
     def step_ns(self, block: Block, microbatches: int, side: Side | None = None) -> int:
         """No plan with this expert side (None: with any of the block's) has a shorter pass, ns.
