@@ -266,19 +266,27 @@ def drawn(path: Path) -> Iterator[Mutant]:
 @pytest.mark.skipif(not FIXTURES, reason="no certificates under tests/fixtures")
 @pytest.mark.parametrize("path", FIXTURES, ids=lambda path: path.name)
 def test_changes_to_the_fixtures_are_refused_or_leave_the_claim_as_weak(path: Path) -> None:
-    """Too large for exhaustive search: what is accepted states no more than the fixture does."""
+    """What is accepted is true of a small placement problem, and elsewhere states no more than the fixture does."""
     stated = parse(path.read_text(encoding="utf-8"))
     for mutant in drawn(path):
         text = json.dumps(mutant.content)
         if accepts(text):
-            assert not states_more(stated, parse(text)), (mutant.owner, mutant.field, mutant.operation)
+            changed = parse(text)
+            untrue = falsehood(changed) is not None if small(changed) else states_more(stated, changed)
+            assert not untrue, (mutant.owner, mutant.field, mutant.operation)
+
+
+def small(made: Certificate) -> bool:
+    """Whether it is about a placement problem that exhaustive search decides at once."""
+    return isinstance(made.claim, Placement) and len(made.claim.problem.loads) <= 8 and made.claim.problem.ranks <= 4
 
 
 def states_more(stated: Certificate, changed: Certificate) -> bool:
     """Whether the changed certificate claims anything that the first does not."""
     ours, theirs = stated.claim, changed.claim
     if isinstance(theirs, Placement) and isinstance(ours, Placement):
-        return theirs.problem == ours.problem and theirs.bound > ours.bound
+        fits = ours.placement is not None  # otherwise every bound holds
+        return fits and theirs.problem == ours.problem and theirs.bound > ours.bound
     if theirs.kind != ours.kind or stated.instance_sha256 != changed.instance_sha256:
         return True
     bounds = [getattr(c, "bound", getattr(c, "value", 0)) for c in (ours, theirs)]
