@@ -278,7 +278,7 @@ def test_changes_to_the_fixtures_are_refused_or_leave_the_claim_as_weak(path: Pa
 
 def small(made: Certificate) -> bool:
     """Whether it is about a placement problem that exhaustive search decides at once."""
-    return isinstance(made.claim, Placement) and len(made.claim.problem.loads) <= 8 and made.claim.problem.ranks <= 4
+    return isinstance(made.claim, Placement) and len(made.claim.problem.loads) <= 10 and made.claim.problem.ranks <= 4
 
 
 def states_more(stated: Certificate, changed: Certificate) -> bool:
