@@ -20,7 +20,7 @@ from truth import falsehood, optimum
 
 from models import arguments, certificate, packing
 from models.arguments import Branch, Prices, Split
-from models.certificate import Certificate, NotACertificate, Placement, parse
+from models.certificate import Certificate, NotACertificate, Optimal, Placement, parse
 from models.instance import Instance
 from models.packing import RankClass
 from optimizer.check import check
@@ -197,6 +197,24 @@ def test_experts_with_replicas_are_not_split() -> None:
     argument = Split(kind="split", pair=(0, 1), together=made.claim.argument, apart=made.claim.argument)
     verdict = check(made.model_copy(update={"claim": made.claim.model_copy(update={"argument": argument})}))
     assert (verdict.valid, verdict.reason) == (False, "a split needs experts of one replica each")
+
+
+def test_replicas_of_the_heaviest_expert_may_lie_on_as_many_ranks() -> None:
+    """One expert, two replicas, two ranks: equal ranks are numbered by first use, but not the second one away."""
+    halves = problem((6,), RankClass(ranks=2, slots=1), replicas=2)
+    lie = Placement(
+        kind="placement", problem=halves, placement=None, value=None, bound=4, argument=Branch(kind="branch", nodes=(((1, 1), (0, -6)),))
+    )
+    assert optimum(halves) == 3
+    assert check(placed(halves).model_copy(update={"claim": lie})).reason == "the multipliers do not contradict the bounds"
+
+
+def test_a_plan_as_good_as_the_best_is_not_refuted() -> None:
+    made = searched(instance_of(10))
+    assert isinstance(made.claim, Optimal)
+    for best in made.claim.plans:
+        verdict = check(made.model_copy(update={"claim": made.claim.model_copy(update={"refuted": best})}))
+        assert (verdict.valid, verdict.where) == (False, "claim.refuted.value")
 
 
 @pytest.mark.parametrize("name", ["optimal, dense", "optimal, experts", "bounded", "infeasible", "broken 1"])
