@@ -44,6 +44,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="one JSON object on stdout"
 Out = Annotated[Path | None, typer.Option(help="folder for the result files")]
 Force = Annotated[bool, typer.Option("--force", help="write into a folder that is not empty")]
 CertificateOut = Annotated[Path | None, typer.Option("--certificate", metavar="FILE", help="write the proof, for `check`")]
+Robust = Annotated[str | None, typer.Option(metavar="PCT", help="also the plan of least regret with coefficients off by PCT percent")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="no progress on stderr")]
 
 Progress = Callable[[str], None]
@@ -95,6 +96,7 @@ def search(
     seconds: Seconds = None,
     seed: Seed = 0,
     workers: Workers = 1,
+    robust: Robust = None,
     certificate: CertificateOut = None,
     all_: Annotated[bool, typer.Option("--all", help="the certificate covers the near-optimal strategies too")] = False,
     as_json: AsJson = False,
@@ -107,7 +109,7 @@ def search(
     from optimizer.render import search_text
 
     problem, options = _load(instance, set_, space, objective), _options(epsilon, effort, seconds, seed, workers, route)
-    result = run_search(problem, options, Files(out, force, certificate, all_), _progress(quiet))
+    result = run_search(problem, options, Files(out, force, certificate, all_), _progress(quiet), robust)
     _emit(result, search_text, as_json)
     return EXIT_OF_SEARCH[result["status"]]
 
@@ -125,6 +127,7 @@ def prove(
     seconds: Seconds = None,
     seed: Seed = 0,
     workers: Workers = 1,
+    robustness: Annotated[bool, typer.Option("--robustness", help="how far each coefficient may be off")] = False,
     certificate: CertificateOut = None,
     as_json: AsJson = False,
     out: Out = None,
@@ -138,7 +141,7 @@ def prove(
     from optimizer.render import prove_text
 
     problem, options = _load(instance, set_, space, objective), _options("0", effort, seconds, seed, workers, route)
-    result = run_prove(problem, read_record(plan, PlanFile), options, Files(out, force, certificate), _progress(quiet))
+    result = run_prove(problem, read_record(plan, PlanFile), options, Files(out, force, certificate), _progress(quiet), robustness)
     _emit(result, prove_text, as_json)
     return EXIT_OF_PROOF[result["status"]]
 

@@ -14,6 +14,7 @@ from optimizer.certify import certificate_of
 from optimizer.check import confirm
 from optimizer.output import check_free, check_replaceable, to_json, write_file, write_folder
 from optimizer.report import prove_json, search_json
+from optimizer.robustness import parse_share, robust_json, robustness_json
 from optimizer.search import Options, find, judge
 
 Json = dict[str, Any]
@@ -44,15 +45,17 @@ class Files(NamedTuple):
             write_file(self.certificate, certificate.text())
 
 
-def run_search(instance: Instance, options: Options, files: Files, progress: Callable[[str], None]) -> Json:
-    """Search, report, and write the result and the deployment of the best plan."""
+def run_search(instance: Instance, options: Options, files: Files, progress: Callable[[str], None], robust: str | None = None) -> Json:
+    """Search, report, and write the result and the deployment of the best plan; with `robust` (percent) the plan of least regret too."""
     files.check_free()
+    share_ppm = None if robust is None else parse_share(robust)
     started = time.monotonic()
     claim = find(instance, options, progress)
     certificate = certificate_of(instance, claim, near=files.whole)
     if files.certificate is not None and not files.whole:
         confirm(certificate, instance)
-    result = search_json(instance, claim, certificate, options, time.monotonic() - started)
+    extra = {} if share_ppm is None else {"robust": robust_json(instance, claim, share_ppm, progress)}
+    result = search_json(instance, claim, certificate, options, time.monotonic() - started) | extra
     files.write({"search.json": to_json(result)} | _deployment(instance, claim, result), certificate)
     return result
 
@@ -79,12 +82,15 @@ def _deployment(instance: Instance, claim: Claim, result: Json) -> dict[str, str
     return deployment_files(instance, claim.optimal[0].plan, facts)
 
 
-def run_prove(instance: Instance, plan: PlanFile, options: Options, files: Files, progress: Callable[[str], None]) -> Json:
-    """Judge a plan and report."""
+def run_prove(
+    instance: Instance, plan: PlanFile, options: Options, files: Files, progress: Callable[[str], None], robustness: bool = False
+) -> Json:
+    """Judge a plan and report; with `robustness`, how far each coefficient may be off too."""
     files.check_free()
     started = time.monotonic()
     verdict = judge(instance, plan, options, progress)
-    result = prove_json(instance, verdict, options, time.monotonic() - started)
+    extra = {"robustness": robustness_json(instance, verdict.plan, verdict.status, progress)} if robustness else {}
+    result = prove_json(instance, verdict, options, time.monotonic() - started) | extra
     files.write({"prove.json": to_json(result)}, verdict.certificate)
     return result
 

@@ -23,6 +23,7 @@ def search_text(r: Json) -> str:
         lines += [f"  {_amount(p['value'], objective)}  {p['label']}" for p in r["near_optimal"][:8]]
         lines += [f"  ... and {count - 8} more (--json lists them)"] if count > 8 else []
         lines.append("")
+    lines += _robust(r["robust"]) if "robust" in r else []
     refuted = ", ".join(f"{n} by {rule}" for rule, n in space["refuted_by_rule"].items()) or "none"
     if not r["reproducible"]:
         lines.append(WALL_LIMITED)
@@ -142,7 +143,54 @@ def prove_text(r: Json) -> str:
         case _:
             gap = "" if r["gap_ppm"] is None else f" (certified gap {r['gap_ppm'] / 10_000:.2f} %)"
             lines.append(f"UNKNOWN: no better plan was found, but the lower bound is {bound} and the plan takes {value}{gap}")
+    lines += _robustness(r["robustness"]) if "robustness" in r else []
     if not r["reproducible"]:
         lines.append(WALL_LIMITED)
     lines.append(f"{r['strategies']} strategies, route {r['proof']['route']}, confirmed by the solver-free checker; {trust(r)}")
     return "\n".join(lines)
+
+
+def _robustness(r: Json) -> list[str]:
+    """How far each coefficient may be off alone, one line each."""
+    if r["why_not"]:
+        return ["", f"robustness: none, {r['why_not']}"]
+    rows = [("coefficient", "now", "optimal from", "to", "not at", "where the best found is")]
+    for i in r["intervals"]:
+        low, high = (_quantity(v, i["unit"]) for v in i["certified"] or (i["now"], i["now"]))
+        shown = (i["coefficient"], _quantity(i["now"], i["unit"]), low + _limit(i, 0), high + _limit(i, 1))
+        refuted = [found for found in (i["below"], i["above"]) if found]
+        rows += [(*shown, "", "")] if not refuted else []
+        for n, found in enumerate(refuted):
+            other = found["better"]["label"] if found["better"] else "none looked for"
+            rows.append((*(shown if n == 0 else ("",) * 4), _quantity(found["value"], i["unit"]), other))
+    fixed = all(i["whole_plan"] for i in r["intervals"] if i["coefficient"] != "skew")
+    moved = "" if fixed else "; stages and placement may have to be chosen anew"
+    title = f"certified with each coefficient varied alone{moved} (* the end of what was searched)"
+    return ["", title, *columns(rows), ""]
+
+
+def _limit(interval: Json, end: int) -> str:
+    return " *" if interval["certified"] and interval["certified"][end] == interval["searched"][end] else ""
+
+
+def _quantity(value: int, unit: str) -> str:
+    """Four digits of a quantity, rounded down; exact figures are in the JSON."""
+    if unit == "ppm":
+        return f"{value // 100 / 100:g} %"
+    unit = unit.replace("bytes", "B")
+    prefixes = {"ns": ((10**6, "ms"), (10**3, "us"))}.get(unit, ((10**12, f"T{unit}"), (10**9, f"G{unit}"), (10**6, f"M{unit}")))
+    scale, name = next(((s, n) for s, n in prefixes if value >= s), (1, unit))
+    return f"{value * 1000 // scale / 1000:g} {name}"
+
+
+def _robust(r: Json) -> list[str]:
+    """The plan of least regret."""
+    title = f"all coefficients off by up to {r['share_ppm'] / 10_000:g} %"
+    if r["why_not"]:
+        return [f"{title}: no bound, {r['why_not']}", ""]
+    lines = [f"{title}: no plan is more than this dearer than the best there"]
+    both = [("least regret", r["best"]), ("optimal as stated", r["stated_optimum"])]
+    for name, plan in both if r["best"]["label"] != r["stated_optimum"]["label"] else both[:1]:
+        seen = f"; {plan['regret_seen_ppm'] / 10_000:.4f} % seen against {plan['beaten_by']}" if plan["beaten_by"] else ""
+        lines.append(f"  {name}: {plan['label']}, at most {plan['regret_at_most_ppm'] / 10_000:.4f} %{seen}")
+    return [*lines, f"  every plan has at least {r['regret_at_least_ppm'] / 10_000:.4f} % somewhere; {r['plans_judged']} plans judged", ""]

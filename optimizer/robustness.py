@@ -1,24 +1,80 @@
-"""Intervals of coefficients as records of JSON, and their check without the search that found them."""
+"""Robustness as JSON: intervals of coefficients as records, their check without the search that found them, and least regret."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from fractions import Fraction
 from typing import Any
 
-from models.coefficients import SKEW, coefficient_named, value_of
+from models.coefficients import SKEW, coefficient_named, coefficients, value_of
 from models.enumeration import strategies as every_strategy
-from models.errors import VerificationError
+from models.errors import InputError, VerificationError
 from models.instance import Instance
 from models.objective import value_of as value_of_strategy
+from models.result import Claim, Status
 from models.rules import strategy_violations
 from models.strategy import Plan, Strategy
-from optimizer.intervals import Interval, Refuted, intervals, searched_range
+from models.units import PPM
+from optimizer.intervals import Interval, Refuted, certified_interval, searched_range
+from optimizer.regret import Judged, least_regret
 from optimizer.rivals import Contest, Piece, attained, is_best_of_its_strategy, started
+from optimizer.search import parse_percent
 
 Json = dict[str, Any]
+Progress = Callable[[str], None]
 
 
-def robustness_json(instance: Instance, plan: Plan) -> list[Json]:
+def parse_share(text: str) -> int:
+    """ "10" -> 100_000 parts per million. Raises InputError unless it is a number above 0 and below 100."""
+    share_ppm = parse_percent(text, "--robust")
+    if not 0 < share_ppm < PPM:
+        raise InputError(f'--robust "{text[:40]}": write a percentage above 0 and below 100')
+    return share_ppm
+
+
+def robustness_json(instance: Instance, plan: Plan, status: str, progress: Progress) -> Json:
     """One record per coefficient: how far each may be off, alone, before the plan's strategy is beaten."""
-    return [interval_json(found) for found in intervals(instance, plan)]
+    if status != Status.OPTIMAL:
+        return {"intervals": [], "why_not": "the plan is not proved optimal, so there is no range in which it stays so"}
+    found, space = [], list(every_strategy(instance))
+    for c in coefficients(instance):
+        progress(f"how far {c.name} may be off")
+        found.append(interval_json(certified_interval(instance, plan, c, space=space)))
+    return {"intervals": found, "why_not": None}
+
+
+def robust_json(instance: Instance, claim: Claim, share_ppm: int, progress: Progress) -> Json:
+    """The plan of least certified regret when all coefficients but memory may be off by a share, and what no plan undercuts."""
+    found: Json = {"share_ppm": share_ppm, "best": None, "stated_optimum": None, "regret_at_least_ppm": None, "why_not": None}
+    if claim.status is not Status.OPTIMAL:
+        return found | {"why_not": "no optimum is proved to start from"}
+    least = least_regret(instance, claim.optimal[0].plan, share_ppm, progress)
+    if least is None:
+        return found | {"why_not": "the optimum breaks a limit where the coefficients are worst, so its regret has no bound"}
+    return found | {
+        "best": _judged_json(least.best),
+        "stated_optimum": _judged_json(least.stated),
+        "regret_at_least_ppm": _floor_ppm(least.at_least),
+        "plans_judged": least.candidates,
+    }
+
+
+def _judged_json(judged: Judged) -> Json:
+    """A plan with its certified regret, rounded up, and the largest one seen, rounded down, with where it was seen."""
+    s = judged.plan.strategy
+    return {
+        "degrees": s.degrees(),
+        "order": s.order,
+        "label": s.label(),
+        "stages": list(judged.plan.stages),
+        "placement": [[list(rank) for rank in layer] for layer in judged.plan.placement],
+        "regret_at_most_ppm": -_floor_ppm(-judged.at_most),
+        "regret_seen_ppm": _floor_ppm(judged.at_least),
+        "seen_where": {c.path: value for c, value in judged.scenario.items()},
+        "beaten_by": None if judged.better is None else judged.better.strategy.label(),
+    }
+
+
+def _floor_ppm(share: Fraction) -> int:
+    return share.numerator * PPM // share.denominator
 
 
 def interval_json(found: Interval) -> Json:

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterator
 from fractions import Fraction
 from functools import cache
+from pathlib import Path
 from random import Random
 from typing import Any, NamedTuple
 
@@ -15,16 +16,19 @@ from random_instances import random_instance
 
 from models.bounds import Bounds
 from models.coefficients import SKEW, Coefficient, coefficient_named, coefficients, value_of, with_value
-from models.errors import VerificationError
+from models.errors import InputError, VerificationError
 from models.evaluate import evaluate
 from models.instance import Instance
 from models.objective import value_of as weight_of
 from models.result import Status
 from models.rules import violations
-from models.strategy import Plan
+from models.strategy import Degrees, Plan, PlanFile
 from models.terms import Terms
 from optimizer.chords import bound_point, place_of, roundings, without_limits
+from optimizer.commands import Files, run_prove, run_search
 from optimizer.intervals import Interval, certified_interval, intervals
+from optimizer.reading import read_record
+from optimizer.render import prove_text, search_text
 from optimizer.rivals import Piece, is_no_cheaper_twin, likeness
 from optimizer.robustness import check_interval, interval_json
 from optimizer.search import Options, find
@@ -280,3 +284,33 @@ def test_a_small_effort_certifies_less_but_never_wrongly() -> None:
     assert len(part.pieces) < len(whole.pieces)
     check_interval(instance, plan, interval_json(part))
     assert coefficient_named(instance, whole.coefficient.name) == whole.coefficient
+
+
+def test_prove_prints_where_each_coefficient_may_lie_and_refuses_where_nothing_is_proved() -> None:
+    folder = Path(__file__).parent.parent / "instances"
+    instance = read_record(folder / "ep64_tp2_128gpu.json", Instance)
+    plan = read_record(folder / "ep64_tp2_128gpu.plan.json", PlanFile)
+    result = run_prove(instance, plan, Options(), Files(None, False, None), lambda _: None, robustness=True)
+    records = result["robustness"]["intervals"]
+    assert [r["coefficient"] for r in records] == [c.name for c in coefficients(instance)]
+    bandwidth = next(r for r in records if r["coefficient"] == "scale_out_bandwidth")
+    assert bandwidth["certified"] == [21_079_747_531, 200_000_000_000]
+    assert bandwidth["below"]["value"] == 21_079_747_530
+    assert "21.079 GB/s" in prove_text(result)
+    optimum = find(instance, Options(), lambda _: None).optimal[0].plan
+    for record in records:
+        check_interval(instance, optimum, json.loads(json.dumps(record)))
+    worse = PlanFile(degrees=Degrees(tp=4, ep=32))
+    lost = run_prove(instance, worse, Options(), Files(None, False, None), lambda _: None, robustness=True)
+    assert lost["robustness"]["intervals"] == []
+    assert "robustness: none, the plan is not proved optimal" in prove_text(lost)
+
+
+def test_search_prints_the_plan_of_least_regret() -> None:
+    instance = read_record(Path(__file__).parent.parent / "instances" / "ep64_tp2_128gpu.json", Instance)
+    result = run_search(instance, Options(), Files(None, False, None), lambda _: None, "40")
+    assert result["robust"]["regret_at_least_ppm"] <= result["robust"]["best"]["regret_at_most_ppm"] < 60_000
+    assert "every plan has at least 5.8" in search_text(result)
+    for wrong in ("0", "100", "-3", "ten"):
+        with pytest.raises(InputError, match="--robust"):
+            run_search(instance, Options(), Files(None, False, None), lambda _: None, wrong)
