@@ -20,7 +20,7 @@ from truth import falsehood, optimum
 
 from models import arguments, certificate, packing
 from models.arguments import Branch, Prices, Split
-from models.certificate import Certificate, NotACertificate, Optimal, Placement, parse
+from models.certificate import Bounded, Certificate, NotACertificate, Optimal, Placement, parse
 from models.instance import Instance
 from models.packing import RankClass
 from optimizer.check import check
@@ -207,6 +207,14 @@ def test_replicas_of_the_heaviest_expert_may_lie_on_as_many_ranks() -> None:
     )
     assert optimum(halves) == 3
     assert check(placed(halves).model_copy(update={"claim": lie})).reason == "the multipliers do not contradict the bounds"
+
+
+def test_no_list_is_complete_where_the_space_was_not_visited() -> None:
+    made = limited(instance_of(3))
+    assert isinstance(made.claim, Bounded)
+    for cut in (made.claim.bound, 10**20):
+        verdict = check(made.model_copy(update={"claim": made.claim.model_copy(update={"complete_to": cut})}))
+        assert (verdict.valid, verdict.where) == (False, "claim.strategies")
 
 
 def test_a_plan_as_good_as_the_best_is_not_refuted() -> None:
