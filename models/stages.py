@@ -49,6 +49,8 @@ def best_split(runs: Runs, pp: int, memory: int, scale_up: int, scale_out: int) 
     """
     if sum(n for n, _ in runs) < pp or min(memory, scale_up, scale_out) < 0:
         return None
+    if any(len(item.choices) > 1 for _, item in runs) and _traffic_never_binds(runs, scale_up, scale_out):
+        return _with_fastest_choices(runs, pp, memory, scale_up, scale_out)
     most = sum(n * max(c[0] for c in item.choices) for n, item in runs)
     if _fill(runs, pp, Need(most, memory, scale_up, scale_out)) is None:
         return None
@@ -64,6 +66,22 @@ def best_split(runs: Runs, pp: int, memory: int, scale_up: int, scale_out: int) 
     assert filled is not None, "bisection ends on a limit that fits"
     stages, choices = filled
     return Split(low, _spread(stages, pp), choices)
+
+
+def _traffic_never_binds(runs: Runs, scale_up: int, scale_out: int) -> bool:
+    """Whether all layers together keep the limits on traffic, whatever is chosen."""
+    up, out = (sum(n * max(c[tier] for c in item.choices) for n, item in runs) for tier in (1, 2))
+    return up <= scale_up and out <= scale_out
+
+
+def _with_fastest_choices(runs: Runs, pp: int, memory: int, scale_up: int, scale_out: int) -> Split | None:
+    """`best_split` where only time and memory count: each layer takes its fastest choice."""
+    fastest = [item.choices.index(min(item.choices)) for _, item in runs]
+    single = tuple((n, Item(item.memory, (item.choices[c],))) for (n, item), c in zip(runs, fastest, strict=True))
+    split = best_split(single, pp, memory, scale_up, scale_out)
+    if split is None:
+        return None
+    return split._replace(choices=tuple(c for (n, _), c in zip(runs, fastest, strict=True) for _ in range(n)))
 
 
 def fewest_stages(runs: Runs, memory: int) -> int | None:
