@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
+from models.bounds import Bounds
 from models.certificate import parse
 from models.instance import Instance
 from models.result import Status
@@ -106,16 +107,22 @@ def test_only_a_completion_that_was_tried_and_fails_is_no_proof(tmp_path: Path) 
     plan = PlanFile.model_validate_json(json.dumps({"degrees": {"tp": 1, "dp": 8, "ep": 8}}))
     (tmp_path / "i.json").write_text(json.dumps(instance), encoding="utf-8")
     free = read_record(tmp_path / "i.json", Instance, ["space.name=folded"])
-    used = judge(free, plan, Options(effort=1), lambda _: None).evaluation
-    assert used is not None
-    most = max(stage.scale_out_bytes for stage in used.stages)
-    capped = read_record(tmp_path / "i.json", Instance, ["space.name=folded", f"cluster.scale_out.cap_bytes_per_pass={most - 1}"])
-    verdict = judge(capped, plan, Options(effort=1), lambda _: None)
+    used = judge(free, plan, Options(effort=1), lambda _: None)
+    assert used.evaluation is not None
+    low, high = 0, max(stage.scale_out_bytes for stage in used.evaluation.stages)
+    while high - low > 1:  # the least cap that the bounds do not refute
+        middle = (low + high) // 2
+        refuted = isinstance(Bounds(with_cap(tmp_path, middle)).exact(used.plan.strategy), str)
+        low, high = (middle, high) if refuted else (low, middle)
+    verdict = judge(with_cap(tmp_path, high), plan, Options(effort=1), lambda _: None)
     assert (verdict.status, verdict.certificate) == ("UNKNOWN", None)
-    hopeless = read_record(tmp_path / "i.json", Instance, ["space.name=folded", "cluster.scale_out.cap_bytes_per_pass=1000"])
-    verdict = judge(hopeless, plan, Options(effort=1), lambda _: None)
+    verdict = judge(with_cap(tmp_path, low), plan, Options(effort=1), lambda _: None)
     assert verdict.status == "INFEASIBLE"
     assert verdict.certificate is not None
+
+
+def with_cap(folder: Path, cap: int) -> Instance:
+    return read_record(folder / "i.json", Instance, ["space.name=folded", f"cluster.scale_out.cap_bytes_per_pass={cap}"])
 
 
 def test_a_search_cut_short_certifies_the_root_bound_only(tmp_path: Path) -> None:

@@ -666,7 +666,8 @@ def test_the_wall_limit_bites_on_65536_gpus() -> None:
 
 
 def test_the_wall_limit_covers_the_pricing_of_every_plan_within_epsilon() -> None:
-    done = spawned("search", REFERENCE, "--space", "folded", "--epsilon", "100", "--seconds", "1", timeout=2 * SECONDS)
+    larger = ("--set", "cluster.nodes=128", "--set", "workload.sequences=1024")
+    done = spawned("search", REFERENCE, "--space", "folded", *larger, "--epsilon", "100", "--seconds", "1", timeout=2 * SECONDS)
     assert done.returncode == 4, done.stderr
 
 
