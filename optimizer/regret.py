@@ -21,7 +21,7 @@ from models.strategy import Plan, Strategy
 from models.terms import Terms
 from optimizer.box import Box, Demand, minus, ranges_within, times
 from optimizer.demands import Demands, Parts
-from optimizer.rivals import attained, below, is_best_of_its_strategy, is_no_cheaper_twin, likeness, started
+from optimizer.rivals import attained, below, is_best_of_its_strategy, is_twin, likeness, started
 
 MOST_CANDIDATES = 40  # plans of which a bound is computed
 MOST_PARTS = 250  # of the box, looked at one by one for the plan that is optimal as stated; a fifth for every other one
@@ -188,7 +188,7 @@ class _Search:
         assert dearest is not None, "the plan runs at the dearest corner"
         if dearest > self.reach:
             return None
-        others = [o for bound, o in self.cheap if bound < dearest and not (alone and (o == s or is_no_cheaper_twin(self.terms, s, o)))]
+        others = [o for bound, o in self.cheap if bound < dearest and not (alone and (o == s or is_twin(self.terms, s, o)))]
         parts = [self._part(self.root, plan, others, self._floor(plan))]
         most_parts = self.most_parts if limit is None else self.most_parts // 5
         left = most_parts * MOST_DEMANDS

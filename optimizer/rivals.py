@@ -54,10 +54,12 @@ def likeness(terms: Terms, s: Strategy) -> Hashable:
     return terms.shape(s), terms.groups(s), s.pp, s.microbatches, crosses
 
 
-def is_no_cheaper_twin(terms: Terms, ours: Strategy, other: Strategy) -> bool:
-    """Whether `other` cannot undercut our strategy for any values of the coefficients, being alike and no less weighted."""
-    a, b = value_of(terms.instance, ours), value_of(terms.instance, other)
-    return b.factor >= a.factor and b.constant >= a.constant and likeness(terms, ours) == likeness(terms, other)
+def is_twin(terms: Terms, ours: Strategy, other: Strategy) -> bool:
+    """Whether the best plans of two strategies have equal values whatever the coefficients.
+
+    Being alike they have equal replicas * dp, hence as many GPUs, and the objective weighs them equally.
+    """
+    return likeness(terms, ours) == likeness(terms, other)
 
 
 def attained(bounds: Bounds, plan: Plan) -> Candidate | None:
@@ -173,7 +175,7 @@ class Contest:
             return strategies
         self.bounded += len(strategies)
         found = below(good, strategies, ours.value)
-        found = [s for s in found if s != self.plan.strategy and not is_no_cheaper_twin(self._terms, self.plan.strategy, s)]
+        found = [s for s in found if s != self.plan.strategy and not is_twin(self._terms, self.plan.strategy, s)]
         if self.coefficient.more_is in ("faster", "slower") and piece.low < piece.high and (thorough or len(found) <= MOST_CHORDS):
             found = self._above_chord(found, piece, ours.plan)
         if len(found) > MOST_SPLITS and not thorough:

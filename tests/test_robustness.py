@@ -24,12 +24,12 @@ from models.result import Status
 from models.rules import violations
 from models.strategy import Degrees, Plan, PlanFile
 from models.terms import Terms
-from optimizer.chords import bound_point, place_of, roundings, without_limits
+from optimizer.chords import Point, bound_point, place_of, roundings, stays_above, without_limits
 from optimizer.commands import Files, run_prove, run_search
 from optimizer.intervals import Interval, certified_interval, intervals
 from optimizer.reading import read_record
 from optimizer.render import prove_text, search_text
-from optimizer.rivals import Piece, is_no_cheaper_twin, likeness
+from optimizer.rivals import is_twin, likeness
 from optimizer.robustness import check_interval, interval_json
 from optimizer.search import Options, find
 
@@ -60,11 +60,11 @@ def cases() -> Iterator[Case]:
     return (found for seed in SEEDS if (found := case(seed)) is not None)
 
 
-def sampled(rng: Random, pieces: tuple[Piece, ...]) -> list[int]:
-    """Values inside the pieces, their ends among them."""
-    some = rng.sample(pieces, min(2, len(pieces)))
-    drawn = {v for piece in some for v in (piece.low, piece.high, rng.randint(piece.low, piece.high))}
-    return rng.sample(sorted(drawn), min(3, len(drawn)))
+def sampled(rng: Random, interval: Interval) -> list[int]:
+    """Both ends of what is certified, and a value inside some piece."""
+    piece = rng.choice(interval.pieces)
+    ends = (interval.low, interval.high) if interval.coefficient != SKEW else ()
+    return sorted({v for v in (*ends, rng.randint(piece.low, piece.high)) if v is not None})
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -73,8 +73,8 @@ def test_at_every_value_inside_a_certified_piece_exhaustive_search_finds_the_pla
     if looked_at is None:
         pytest.skip("nothing runs here")
     instance, plan, found = looked_at
-    for interval in rng.sample(found, 5):
-        for value in sampled(rng, interval.pieces):
+    for interval in found if len(list(brute.strategies(instance))) < 40 else rng.sample(found, 5):
+        for value in sampled(rng, interval):
             changed = with_value(instance, interval.coefficient, value)
             truth = brute.solve(changed)
             assert plan.strategy in truth.optimal, (interval.coefficient.name, value)
@@ -137,8 +137,9 @@ def test_strategies_called_alike_cost_the_same_under_all_coefficients(seed: int)
         for other in others:
             a, b = evaluate(changed, plan), evaluate(changed, plan._replace(strategy=other))
             assert (a.step_ns, a.stages) == (b.step_ns, b.stages)
-            twin = is_no_cheaper_twin(terms, first, other)
-            assert twin == (weight_of(instance, other) >= weight_of(instance, first))
+            assert is_twin(terms, first, other)
+            assert a.value == b.value
+            assert weight_of(instance, other) == weight_of(instance, first)
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -181,6 +182,29 @@ def test_the_unrounded_bound_is_convex_in_its_coordinate(seed: int) -> None:
                 if a and b and d:
                     t = (b.x - a.x) / (d.x - a.x)
                     assert b.least <= a.cost * (1 - t) + d.cost * t
+
+
+def test_a_chord_and_secants_never_certify_a_piece_with_a_dearer_value_in_it() -> None:
+    """Sums of quotients rounded up, and of quotients or constants, whichever is larger: tried at every value."""
+    rng, above = Random(5), 0
+    for _ in range(4_000):
+        a = rng.randint(5, 40)
+        b, shift = a + rng.randint(1, 30), rng.randint(-3, 3)
+        ours = [rng.randint(1, 300) for _ in range(rng.randint(1, 4))]
+        theirs = [(rng.choice([0, 0, rng.randint(1, 12)]), max(1, w + rng.randint(-1, 1))) for w in ours]
+
+        def cost(v: int, terms: list[int] = ours, more: int = shift) -> int:
+            return sum(-(-w // v) for w in terms) - more
+
+        def bound(v: int, terms: list[tuple[int, int]] = theirs) -> int:
+            return sum(max(least, -(-w // v)) for least, w in terms)
+
+        x = {v: Fraction(1, v) for v in range(1, 3 * b)}
+        points = [Point(x[v], bound(v), len(ours)) for v in (a - rng.randint(1, a - 1), a, b, b + rng.randint(1, b))]
+        if stays_above((Point(x[a], cost(a), len(ours)), Point(x[b], cost(b), len(ours))), (points[0], points[1], points[2], points[3])):
+            above += 1
+            assert all(cost(v) <= bound(v) for v in range(a, b + 1))
+    assert above > 100
 
 
 def records(seed: int) -> Iterator[tuple[Case, Any]]:
