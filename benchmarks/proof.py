@@ -18,8 +18,8 @@ from typing import Any
 from models.arguments import Budget, Problem, RankClass, refute
 from models.packing import area_bound, closed_bound, value_of_placement
 from optimizer.encoding.makespan import solve_makespan
-from optimizer.improve import improve
-from optimizer.placing import solve_placement
+from optimizer.placing.improve import improve
+from optimizer.placing.solve import solve_placement
 
 EXPERTS, RANKS = 256, 64
 LIGHT, HEAVY, HEAVY_SHARE = (2, 17), (44, 54), 0.42

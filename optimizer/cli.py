@@ -207,8 +207,8 @@ def explain(
     """What binds a plan, where its time goes, what it breaks, and what would have to change for it to win."""
     from models.strategy import PlanFile
     from optimizer.commands import Files
-    from optimizer.explain import run_explain
-    from optimizer.explanation import explain_text
+    from optimizer.explaining.explain import run_explain
+    from optimizer.explaining.explanation import explain_text
     from optimizer.reading import read_record
 
     problem, options = _load(instance, set_, space, objective), _options("0", effort, seconds, seed, workers, route)
@@ -230,7 +230,7 @@ def diff(
 ) -> int:
     """Two plans side by side: time by term, memory and traffic."""
     from models.strategy import PlanFile
-    from optimizer.diff import diff_text, run_diff
+    from optimizer.explaining.diff import diff_text, run_diff
     from optimizer.reading import read_record
 
     problem = _load(instance, set_, space, objective)

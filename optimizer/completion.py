@@ -13,7 +13,7 @@ from models.routing import load_classes
 from models.rules import plan_violations
 from models.strategy import Plan, RankContents, Strategy
 from models.terms import Terms
-from optimizer.place import arrange, place, place_touching
+from optimizer.placing.place import arrange, place, place_touching
 
 CLOSE = 2_000  # a plan within one part in this of its strategy's bound is good enough
 WORTHWHILE = 2_000  # a layer is left alone when its heaviest rank is within one part in this of the closed forms
@@ -84,7 +84,7 @@ class Completion:
 
     def strengthen(self, plan: Plan) -> bool:
         """Attack the layers of a plan whose heaviest rank is well above what is proved; whether anything was gained."""
-        from optimizer.placing import solve_placement
+        from optimizer.placing.solve import solve_placement
 
         gained, ranks = False, plan.strategy.ep
         for n, contents in enumerate(plan.placement):

@@ -21,8 +21,8 @@ from models.result import Candidate
 from models.rules import Violation, strategy_violations, violations
 from optimizer.certify import certificate_of, certificate_of_broken, stated
 from optimizer.enumerate import Effort, enumerate_space
-from optimizer.placing import refutation, solve_placement
-from optimizer.prices import Effort as Rounds
+from optimizer.placing.prices import Effort as Rounds
+from optimizer.placing.solve import refutation, solve_placement
 
 EPSILON_PPM = 50_000
 WHOLE = Effort(10**9, None)

@@ -14,8 +14,8 @@ from typer.testing import CliRunner
 from models.certificate import Certificate, Placement
 from models.packing import Problem, RankClass
 from optimizer.cli import app
-from optimizer.placing import solve_placement
-from optimizer.prices import Effort
+from optimizer.placing.prices import Effort
+from optimizer.placing.solve import solve_placement
 
 FOLDER = Path(__file__).resolve().parent / "fixtures"
 INSTANCES = FOLDER.parent.parent / "instances"
@@ -127,7 +127,7 @@ def of_problems() -> Iterator[tuple[str, str]]:
 
 def by_tree(p: Problem) -> Placement:
     """A solved problem whose bound a branch tree proves."""
-    from optimizer.branching import branch
+    from optimizer.placing.branching import branch
 
     found = solve_placement(p, EFFORT)
     tree = branch(p, found.bound - 1, Effort(100 * EFFORT))

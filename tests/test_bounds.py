@@ -17,7 +17,7 @@ from models.placement import front, ideal_profile, least_maximum
 from models.routing import profile, routing_probability, touch_probability
 from models.stages import Item, best_split, fewest_stages
 from models.units import CERTAIN
-from optimizer.place import place
+from optimizer.placing.place import place
 from optimizer.reading import read_record
 
 SMALL = settings(max_examples=150, deadline=None)

@@ -22,17 +22,17 @@ from models.operators import router
 from models.rules import violations, world
 from models.strategy import Degrees, PlanFile, Strategy
 from models.terms import Terms
-from optimizer.breakeven import FINENESS, BreakEven, Defence, Side, break_evens, is_beaten, searched_range, tolerance
 from optimizer.cli import app
 from optimizer.commands import Files
-from optimizer.diff import diff_text
-from optimizer.explain import NEAR_PPM, run_explain
-from optimizer.explanation import amount, explain_text
-from optimizer.ledger import ledger
-from optimizer.neighbours import FACTORS, Neighbourhood, changes
+from optimizer.explaining.breakeven import FINENESS, BreakEven, Defence, Side, break_evens, is_beaten, searched_range, tolerance
+from optimizer.explaining.diff import diff_text
+from optimizer.explaining.explain import NEAR_PPM, run_explain
+from optimizer.explaining.explanation import amount, explain_text
+from optimizer.explaining.ledger import ledger
+from optimizer.explaining.neighbours import FACTORS, Neighbourhood, changes
+from optimizer.explaining.repairs import fewest_broken, least_memory
+from optimizer.explaining.resources import savings, stage_terms, term_uses
 from optimizer.reading import read_record
-from optimizer.repairs import fewest_broken, least_memory
-from optimizer.resources import savings, stage_terms, term_uses
 from optimizer.search import Options, claim_of, judge
 
 INSTANCES = Path(__file__).parent.parent / "instances"

@@ -22,9 +22,9 @@ import optimizer.completion
 import optimizer.encoding.elastic
 import optimizer.encoding.master
 import optimizer.enumerate
-import optimizer.placing
-import optimizer.prices
-import optimizer.rounding
+import optimizer.placing.prices
+import optimizer.placing.rounding
+import optimizer.placing.solve
 import optimizer.solve
 from models.bounds import Bounds, Solution
 from models.errors import VerificationError
@@ -38,7 +38,7 @@ from optimizer.certify import certificate_of
 from optimizer.cli import app
 from optimizer.encoding.master import Column, Duals
 from optimizer.factors import Survey
-from optimizer.placing import solve_placement
+from optimizer.placing.solve import solve_placement
 from optimizer.search import Options, Verdict, find, judge
 
 SEEDS = (1, 3, 5, 9, 10, 12, 13, 16, 18, 24, 27)  # all kinds: dense, experts, infeasible, several optima
@@ -311,7 +311,7 @@ def lying_partition(patch: Patch) -> None:
         counts = tuple((n, *[0] * (demand.options - 1)) for n in demand.groups)
         return optimizer.encoding.master.Partition(chosen, counts)
 
-    patch.setattr(optimizer.rounding, "partition", partition)
+    patch.setattr(optimizer.placing.rounding, "partition", partition)
 
 
 def lying_elastic(patch: Patch) -> None:
@@ -325,8 +325,8 @@ def lying_elastic(patch: Patch) -> None:
 
 
 def worth_less(patch: Patch) -> None:
-    honest = optimizer.prices.Pricing.worth
-    patch.setattr(optimizer.prices.Pricing, "worth", lambda self: tuple(w / 2 for w in honest(self)))
+    honest = optimizer.placing.prices.Pricing.worth
+    patch.setattr(optimizer.placing.prices.Pricing, "worth", lambda self: tuple(w / 2 for w in honest(self)))
 
 
 def worst_placement(patch: Patch) -> None:
@@ -336,7 +336,7 @@ def worst_placement(patch: Patch) -> None:
         order, slots = sorted(range(len(loads)), key=lambda e: -loads[e]), len(loads) // ranks
         return tuple(tuple(sorted(order[r * slots : (r + 1) * slots])) for r in range(ranks))
 
-    patch.setattr(optimizer.placing, "improve", improve)
+    patch.setattr(optimizer.placing.solve, "improve", improve)
     patch.setattr(optimizer.completion, "place", lambda loads, ranks: improve(loads, ranks))
 
 
@@ -381,13 +381,13 @@ def test_searches_with_large_layers_stay_true(name: str, monkeypatch: Patch) -> 
 
 def claims_more(patch: Patch) -> None:
     honest = solve_placement
-    patch.setattr(optimizer.placing, "solve_placement", lambda *args: (lambda p: p._replace(bound=p.bound + 1))(honest(*args)))
+    patch.setattr(optimizer.placing.solve, "solve_placement", lambda *args: (lambda p: p._replace(bound=p.bound + 1))(honest(*args)))
 
 
 def argues_nothing(patch: Patch) -> None:
     """An argument that the prover says the checker took."""
-    patch.setattr(optimizer.placing, "accepted", lambda *_: True)
-    patch.setattr(optimizer.prices, "accepted", lambda *_: True)
+    patch.setattr(optimizer.placing.solve, "accepted", lambda *_: True)
+    patch.setattr(optimizer.placing.prices, "accepted", lambda *_: True)
     worth_less(patch)
 
 

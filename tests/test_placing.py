@@ -17,13 +17,13 @@ from models.layout import patterns
 from models.packing import area_bound, closed_bound, value_of_placement
 from models.placement import ideal_profile, least_maximum
 from models.routing import profile
-from optimizer.branching import branch
-from optimizer.improve import improve
-from optimizer.kinds import undecided
-from optimizer.place import arrange, place, place_touching
-from optimizer.placing import Placed, solve_placement
-from optimizer.prices import Effort, accepted, price
-from optimizer.splitting import decide
+from optimizer.placing.branching import branch
+from optimizer.placing.improve import improve
+from optimizer.placing.kinds import undecided
+from optimizer.placing.place import arrange, place, place_touching
+from optimizer.placing.prices import Effort, accepted, price
+from optimizer.placing.solve import Placed, solve_placement
+from optimizer.placing.splitting import decide
 
 PROBLEMS = int(os.environ.get("SHARDPROOF_RANDOM_PROBLEMS", "150"))
 ARGUMENTS = int(os.environ.get("SHARDPROOF_RANDOM_ARGUMENTS", "3000"))

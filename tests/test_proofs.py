@@ -27,7 +27,7 @@ from models.arguments import Problem, Refused
 from models.certificate import Placement, parse
 from models.packing import RankClass, closed_bound, value_of_placement
 from models.stages import best_split
-from optimizer.placing import solve_placement
+from optimizer.placing.solve import solve_placement
 
 PROOFS = Path(__file__).parents[1] / "proofs"
 FIXTURES = sorted((Path(__file__).parent / "fixtures").glob("*.json"))

@@ -21,7 +21,7 @@ from placement_rows import Placement, Row, copy, heaviest_first, is_attainable, 
 from models.arguments import Argument, Branch, Budget, refute
 from models.assignment import system
 from models.packing import Problem, RankClass, Refused, closed_bound
-from optimizer.placing import solve_placement
+from optimizer.placing.solve import solve_placement
 
 EFFORT = 1_000
 REASON = "the optional second solvers are not installed: pip install 'shardproof[second-solver]'"

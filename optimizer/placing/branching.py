@@ -4,7 +4,7 @@ from models.arguments import MOST_VARIABLES, Branch, Problem
 from models.assignment import contradicts, system
 from models.strategy import RankContents
 from optimizer.encoding.elastic import Elastic
-from optimizer.prices import Effort
+from optimizer.placing.prices import Effort
 
 Leaf = tuple[tuple[int, int], ...]
 SCALES = (1, 2, 6, 60, 2520, 10**6, 10**9)  # multipliers, largest one

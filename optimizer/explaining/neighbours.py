@@ -13,7 +13,7 @@ from models.rules import strategy_violations, world
 from models.strategy import DEGREES, Strategy
 from models.terms import Terms
 from optimizer.completion import Completion
-from optimizer.repairs import least_memory
+from optimizer.explaining.repairs import least_memory
 
 FACTORS = (Fraction(1), Fraction(2), Fraction(1, 2))
 SIDES = (("tp", "cp", "dp"), ("etp", "ep", "edp"))

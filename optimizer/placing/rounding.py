@@ -6,8 +6,8 @@ from fractions import Fraction
 from models.arguments import Problem
 from models.strategy import RankContents
 from optimizer.encoding.master import Column, Partition, Use, partition
-from optimizer.kinds import View
-from optimizer.prices import Relaxation
+from optimizer.placing.kinds import View
+from optimizer.placing.prices import Relaxation
 
 MOST_COLUMNS = 4_000  # offered to CP-SAT, the latest ones generated
 

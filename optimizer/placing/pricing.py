@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from optimizer.encoding.master import Column, Use
-from optimizer.kinds import View
+from optimizer.placing.kinds import View
 
 Floats = NDArray[np.float64]
 Values = tuple[tuple[float, ...], ...]

@@ -6,8 +6,8 @@ from typing import Any
 from models.evaluate import Evaluation, evaluate
 from models.instance import Instance
 from models.strategy import Plan, PlanFile
-from optimizer.explanation import amount, signed
-from optimizer.neighbours import changes
+from optimizer.explaining.explanation import amount, signed
+from optimizer.explaining.neighbours import changes
 from optimizer.render import columns, milliseconds, plan_table, trust
 from optimizer.report import difference, header, objective_json, plan_json, violation_json
 from optimizer.search import Options, resolve

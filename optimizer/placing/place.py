@@ -11,8 +11,8 @@ from models.placement import least_maximum
 from models.routing import expected_touches, routing_probability
 from models.strategy import RankContents
 from models.units import CERTAIN, ceil_div
-from optimizer.domains import balance_domains
-from optimizer.improve import improve, improve_all
+from optimizer.placing.domains import balance_domains
+from optimizer.placing.improve import improve, improve_all
 
 RESPLITS = 600  # at most, about 50 us each
 RESPLITS_OF_BOTH = 250  # at most, about 120 us each

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from models.layout import Pattern
 from models.strategy import RankContents
-from optimizer.improve import MOST_BITS, shares
+from optimizer.placing.improve import MOST_BITS, shares
 
 MOST_MOVED = 4  # items per rank in one exchange
 MOST_PAIRS = 512  # pairs of ranks looked at per exchange

@@ -11,8 +11,8 @@ from typing import NamedTuple
 from models.arguments import Argument, Budget, Decided, Prices, Problem, Refused, refute
 from models.strategy import RankContents
 from optimizer.encoding.master import Column, Duals, Master
-from optimizer.kinds import View, columns_of, view
-from optimizer.pricing import Pricing, Values
+from optimizer.placing.kinds import View, columns_of, view
+from optimizer.placing.pricing import Pricing, Values
 
 ROUNDINGS = (1, 2, 3, 4, 6, 8, 12, 24, 60, 120, 360, 840, 2520, 10_080)
 TOLERANCE = 1e-7

@@ -12,14 +12,14 @@ from models.instance import Instance
 from models.result import Claim, Status
 from models.rules import ON_PRICED_PLANS
 from models.strategy import PlanFile, Strategy
-from optimizer.breakeven import BreakEven, Defence, Side, break_evens
 from optimizer.commands import Files
-from optimizer.ledger import Ledger, ledger
-from optimizer.neighbours import Neighbourhood, Outcome
+from optimizer.explaining.breakeven import BreakEven, Defence, Side, break_evens
+from optimizer.explaining.ledger import Ledger, ledger
+from optimizer.explaining.neighbours import Neighbourhood, Outcome
+from optimizer.explaining.repairs import fewest_broken, least_memory, least_memory_of
+from optimizer.explaining.resources import limits, savings, term_uses
 from optimizer.output import to_json
-from optimizer.repairs import fewest_broken, least_memory, least_memory_of
 from optimizer.report import objective_json, plan_json, prove_json, violation_json
-from optimizer.resources import limits, savings, term_uses
 from optimizer.search import Options, Verdict, find, judge
 
 NEAR_PPM = 10_000  # strategies this close to the best are counted apart

@@ -2,9 +2,9 @@
 
 from models.arguments import MOST_SEPARATIONS, Argument, Decided, Problem, Split
 from models.strategy import RankContents
-from optimizer.kinds import View
-from optimizer.prices import Effort, Relaxation, price
-from optimizer.rounding import round_to_placement
+from optimizer.placing.kinds import View
+from optimizer.placing.prices import Effort, Relaxation, price
+from optimizer.placing.rounding import round_to_placement
 
 MOST_APART = min(6, MOST_SEPARATIONS)  # each pair kept apart doubles the tables
 WHOLE_EFFORT = 1.0  # of CP-SAT, to read a placement off a solution in whole numbers

@@ -12,14 +12,14 @@ from typing import NamedTuple
 from models.arguments import Argument, Problem
 from models.packing import Refused, closed_bound, value_of_placement
 from models.strategy import RankContents
-from optimizer.branching import branch
 from optimizer.encoding.makespan import solve_makespan
-from optimizer.filling import fill
-from optimizer.improve import improve
-from optimizer.kinds import undecided
-from optimizer.prices import Effort, Relaxation, accepted, price
-from optimizer.rounding import most_used, round_to_placement
-from optimizer.splitting import split
+from optimizer.placing.branching import branch
+from optimizer.placing.filling import fill
+from optimizer.placing.improve import improve
+from optimizer.placing.kinds import undecided
+from optimizer.placing.prices import Effort, Relaxation, accepted, price
+from optimizer.placing.rounding import most_used, round_to_placement
+from optimizer.placing.splitting import split
 
 RESPLITS = 10  # of improvement, per unit of effort
 ROUNDING = 0.5  # deterministic seconds of CP-SAT per set of contents
