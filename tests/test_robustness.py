@@ -22,14 +22,14 @@ from models.instance import Instance
 from models.objective import value_of as weight_of
 from models.result import Status
 from models.rules import violations
-from models.strategy import Degrees, Plan, PlanFile
+from models.strategy import Degrees, Plan, PlanFile, Strategy
 from models.terms import Terms
 from optimizer.chords import Point, bound_point, place_of, roundings, stays_above, without_limits
 from optimizer.commands import Files, run_prove, run_search
 from optimizer.intervals import Interval, certified_interval, intervals
 from optimizer.reading import read_record
 from optimizer.render import prove_text, search_text
-from optimizer.rivals import is_twin, likeness
+from optimizer.rivals import is_best_of_its_strategy, is_twin, likeness
 from optimizer.robustness import check_interval, interval_json
 from optimizer.search import Options, find
 
@@ -338,3 +338,44 @@ def test_search_prints_the_plan_of_least_regret() -> None:
     for wrong in ("0", "100", "-3", "ten"):
         with pytest.raises(InputError, match="--robust"):
             run_search(instance, Options(), Files(None, False, None), lambda _: None, wrong)
+
+
+def best_plan(instance: Instance, s: Strategy) -> Plan:
+    return min(brute.plans(instance, s), key=lambda plan: evaluate(instance, plan).step_ns)
+
+
+def test_a_plan_called_best_of_its_strategy_is_so_under_all_coefficients() -> None:
+    tally: Counter[tuple[bool, bool]] = Counter()
+    for seed in range(120):
+        instance, rng = random_instance(seed), Random(seed)
+        split = [s for s in brute.strategies(instance) if s.pp > 1 or s.ep > 1]
+        for s in rng.sample(split, min(3, len(split))):
+            plan = best_plan(instance, s)
+            called = is_best_of_its_strategy(instance, plan)
+            tally[called, s.pp > 1] += 1
+            for _ in range(3 if called else 0):
+                changed = instance
+                for c in coefficients(instance):
+                    if c.more_is in ("faster", "slower"):
+                        changed = with_value(changed, c, min(c.most, max(c.least, rng.randint(1, 9) * value_of(instance, c) // 3)))
+                assert evaluate(changed, plan).step_ns == evaluate(changed, best_plan(changed, s)).step_ns
+    assert min(tally.values()) > 10, tally
+    assert len(tally) == 4
+
+
+def test_plans_for_long_latencies_lose_at_short_ones() -> None:
+    lost = 0
+    for instance, _, found in cases():
+        for i in found:
+            if i.coefficient.more_is != "slower" or i.above is None or i.above.better is None:
+                continue
+            longer = with_value(instance, i.coefficient, i.above.value)
+            claim = find(longer, Options(epsilon_ppm=0), lambda _: None)
+            if claim.status is not Status.OPTIMAL:
+                continue
+            plan = claim.optimal[0].plan
+            interval = certified_interval(longer, plan, i.coefficient, EFFORT)
+            for value in sampled(Random(lost), interval):
+                assert plan.strategy in brute.solve(with_value(instance, i.coefficient, value)).optimal
+            lost += interval.below is not None and interval.low == interval.below.value + 1 > i.now
+    assert lost >= 5
