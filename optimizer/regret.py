@@ -59,7 +59,7 @@ class LeastRegret(NamedTuple):
     scenarios: tuple[Scenario, ...]
     """where: under one of these; coefficients that are not named are as stated"""
     candidates: int
-    """plans of which a bound was computed"""
+    """plans looked at, that one among them; some are given up before their bound is known"""
 
 
 def least_regret(
