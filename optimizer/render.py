@@ -193,8 +193,5 @@ def _robust(r: Json) -> list[str]:
     for name, plan in both if r["best"]["label"] != r["stated_optimum"]["label"] else both[:1]:
         seen = f"; {plan['regret_seen_ppm'] / 10_000:.4f} % seen against {plan['beaten_by']}" if plan["beaten_by"] else ""
         lines.append(f"  {name}: {plan['label']}, at most {plan['regret_at_most_ppm'] / 10_000:.4f} %{seen}")
-    return [
-        *lines,
-        f"  every plan has at least {r['regret_at_least_ppm'] / 10_000:.4f} % somewhere; {r['plans_judged']} plans looked at",
-        "",
-    ]
+    least = f"{r['regret_at_least_ppm'] / 10_000:.4f} %"
+    return [*lines, f"  every plan has at least {least} somewhere; {r['plans_judged']} plans looked at", ""]
