@@ -14,7 +14,7 @@ from optimizer.certify import certificate_of
 from optimizer.check import confirm
 from optimizer.output import check_free, check_replaceable, to_json, write_file, write_folder
 from optimizer.report import prove_json, search_json
-from optimizer.robustness import parse_share, robust_json, robustness_json
+from optimizer.robustness.records import parse_share, robust_json, robustness_json
 from optimizer.search import Options, find, judge
 
 Json = dict[str, Any]

@@ -18,10 +18,10 @@ from models.result import Status
 from models.rules import violations
 from models.strategy import Plan
 from models.units import PPM
-from optimizer.box import Box, ranges_within
-from optimizer.demands import Demands, Parts
 from optimizer.reading import read_record
-from optimizer.regret import LeastRegret, least_regret
+from optimizer.robustness.box import Box, ranges_within
+from optimizer.robustness.demands import Demands, Parts
+from optimizer.robustness.regret import LeastRegret, least_regret
 from optimizer.search import Options, find
 
 SEEDS = range(30)

@@ -24,13 +24,13 @@ from models.result import Status
 from models.rules import violations
 from models.strategy import Degrees, Plan, PlanFile, Strategy
 from models.terms import Terms
-from optimizer.chords import Point, bound_point, place_of, roundings, stays_above, without_limits
 from optimizer.commands import Files, run_prove, run_search
-from optimizer.intervals import Interval, certified_interval, intervals
 from optimizer.reading import read_record
 from optimizer.render import prove_text, search_text
-from optimizer.rivals import is_best_of_its_strategy, is_twin, likeness
-from optimizer.robustness import check_interval, interval_json
+from optimizer.robustness.chords import Point, bound_point, place_of, roundings, stays_above, without_limits
+from optimizer.robustness.intervals import Interval, certified_interval, intervals
+from optimizer.robustness.records import check_interval, interval_json
+from optimizer.robustness.rivals import is_best_of_its_strategy, is_twin, likeness
 from optimizer.search import Options, find
 
 SEEDS = range(40)

@@ -1,7 +1,7 @@
 """What would have to change for a losing plan to win: the smallest change of each coefficient, proved on both sides.
 
 From the stated value outwards, a range is cut into pieces in each of which one rival costs less than ours: at its bad end less
-than ours at its good end (`models.coefficients`), or its chord stays below ours (`optimizer.chords`). Where no known rival does,
+than ours at its good end (`models.coefficients`), or its chord stays below ours (`optimizer.robustness.chords`). Where no known rival does,
 the whole problem is judged at that value: either ours is optimal there, confirmed by the checker, or another rival is known.
 """
 
@@ -21,8 +21,8 @@ from models.rules import ON_PRICED_PLANS, plan_violations, violations
 from models.strategy import Plan, PlanFile
 from models.terms import Terms
 from models.units import PPM
-from optimizer.chords import Point, bound_point, place_of, roundings, stays_above, without_limits
-from optimizer.rivals import Piece
+from optimizer.robustness.chords import Point, bound_point, place_of, roundings, stays_above, without_limits
+from optimizer.robustness.rivals import Piece
 from optimizer.search import Options, claim_of, judge
 
 REACH = 16  # a coefficient is varied from now / REACH to now * REACH

@@ -13,9 +13,9 @@ from models.result import Claim, Status
 from models.rules import strategy_violations
 from models.strategy import Plan, Strategy
 from models.units import PPM
-from optimizer.intervals import Interval, Refuted, certified_interval, searched_range
-from optimizer.regret import Judged, least_regret
-from optimizer.rivals import Contest, Piece, attained, is_best_of_its_strategy, started
+from optimizer.robustness.intervals import Interval, Refuted, certified_interval, searched_range
+from optimizer.robustness.regret import Judged, least_regret
+from optimizer.robustness.rivals import Contest, Piece, attained, is_best_of_its_strategy, started
 from optimizer.search import parse_percent
 
 Json = dict[str, Any]

@@ -1,7 +1,7 @@
 """The plan that is at most so much dearer than the best, whatever the coefficients in a box are: a certified bound.
 
 Regret of a plan under coefficients = its cost / the least cost of any plan - 1. From above: against each strategy, the largest ratio
-of the plan's greatest to the strategy's least demand over the box, exact (`optimizer.box`). From below: under finitely many
+of the plan's greatest to the strategy's least demand over the box, exact (`optimizer.robustness.box`). From below: under finitely many
 coefficients, each strategy's bound over a plan's cost.
 """
 
@@ -19,9 +19,9 @@ from models.objective import value_of
 from models.rules import violations
 from models.strategy import Plan, Strategy
 from models.terms import Terms
-from optimizer.box import Box, Demand, minus, ranges_within, times
-from optimizer.demands import Demands, Parts
-from optimizer.rivals import attained, below, is_best_of_its_strategy, is_twin, likeness, started
+from optimizer.robustness.box import Box, Demand, minus, ranges_within, times
+from optimizer.robustness.demands import Demands, Parts
+from optimizer.robustness.rivals import attained, below, is_best_of_its_strategy, is_twin, likeness, started
 
 MOST_CANDIDATES = 40  # plans of which a bound is computed
 MOST_PARTS = 250  # of the box, looked at one by one for the plan that is optimal as stated; a fifth for every other one

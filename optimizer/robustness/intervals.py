@@ -1,7 +1,7 @@
 """Ranges of each coefficient in which a plan is certified to stay optimal, and the nearest values found at which it is not.
 
 A range is cut into pieces until, in each, no other strategy costs less at the good end than ours at
-the bad end (`optimizer.rivals`). The pieces are the proof: `check_interval` confirms them without the search.
+the bad end (`optimizer.robustness.rivals`). The pieces are the proof: `check_interval` confirms them without the search.
 """
 
 from math import isqrt
@@ -14,7 +14,7 @@ from models.objective import value_of as value_of_strategy
 from models.result import Candidate
 from models.strategy import Plan, Strategy
 from models.units import PPM
-from optimizer.rivals import Contest, Piece, cheapest, is_best_of_its_strategy
+from optimizer.robustness.rivals import Contest, Piece, cheapest, is_best_of_its_strategy
 
 REACH = 4  # a coefficient is varied from now / REACH to now * REACH
 RESOLUTION = 1_000  # a piece narrower than one part in RESOLUTION is not cut further

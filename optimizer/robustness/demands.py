@@ -21,8 +21,8 @@ from models.routing import Profile
 from models.shape import Groups, Shape
 from models.strategy import Plan, Strategy, stage_ranges
 from models.terms import Terms
-from optimizer.box import KINDS, NO_DEMAND, Box, Demand, minus, plus, times
-from optimizer.chords import roundings
+from optimizer.robustness.box import KINDS, NO_DEMAND, Box, Demand, minus, plus, times
+from optimizer.robustness.chords import roundings
 
 _FAR = 1 << 40  # a latency that tells rounds of one tier from those of the other
 _ALONE: tuple[Pattern, ...] = ((0,),)

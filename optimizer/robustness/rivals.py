@@ -21,7 +21,7 @@ from models.result import Candidate
 from models.rules import violations
 from models.strategy import Plan, RankContents, Strategy, complete_stages
 from models.terms import Terms
-from optimizer.chords import Point, bound_point, place_of, roundings, stays_above, without_limits
+from optimizer.robustness.chords import Point, bound_point, place_of, roundings, stays_above, without_limits
 
 MOST_CHORDS = 20_000  # strategies compared by chords; of more, a piece is cut first
 MOST_SPLITS = 500  # strategies whose best split is sought
