@@ -82,7 +82,7 @@ def evaluate(instance: Instance, plan: Plan, terms: Terms | None = None) -> Eval
     breakdown = {name: ns * m for name, ns in _named_ns(prices[times.index(slowest)]).items()}
     breakdown["pp_comm"] = (s.pp - 1) * transfer.ns
     breakdown["pipeline_bubble"] = (s.pp - 1) * slowest
-    memory = _stage_memory(terms, plan)
+    memory = stage_memory(terms, plan)
     traffic = [(sum((p.traffic for p in stage), NOTHING) + transfer).times(m) for stage in prices]
     stages = tuple(Stage(ns, b, t.scale_up_bytes, t.scale_out_bytes) for ns, b, t in zip(times, memory, traffic, strict=True))
     return Evaluation(step, value_of(instance, s).of(step), breakdown, stages)
@@ -111,7 +111,8 @@ def _named_ns(prices: Iterable[Price]) -> dict[str, int]:
     return total
 
 
-def _stage_memory(terms: Terms, plan: Plan) -> list[dict[str, int]]:
+def stage_memory(terms: Terms, plan: Plan) -> list[dict[str, int]]:
+    """Bytes of one GPU of each stage by part; they do not depend on the placement."""
     s, groups = plan.strategy, terms.arch.group_of_layer()
     sequences, shape = terms.sequences_per_rank(s), terms.shape(s)
     fixed, first, last = terms.stage_bytes(shape, s.pp == 1)

@@ -11,7 +11,7 @@ from models.placement import least_maximum
 from models.record import Record, StopAtFirst
 from models.units import ceil_div
 
-MOST_DIGITS = 30
+MOST_DIGITS = 60
 LARGEST = 10**MOST_DIGITS
 MOST_EXPERTS = 4096
 MOST_RANKS = 65_536

@@ -100,17 +100,18 @@ def _scale_out_copies(contents: RankContents, loads: tuple[int, ...], top_k: int
     for rank, domain in zip(contents, pattern, strict=True):
         for e in rank:
             held[domain][e] = held[domain].get(e, 0) + 1
-    reach = [touch_domain(((loads[e] * n, replicas[e]) for e, n in sorted(h.items())), total, top_k) for h in held]
+    reach = [touch_domain(((loads[e] * n, replicas[e]) for e, n in h.items()), total, top_k) for h in held]
     return busiest_port(reach, counts)
 
 
 def touch_domain(shares: Iterable[tuple[int, int]], total: int, top_k: int) -> int:
     """1 - prod(1 - p_e): expected copies of a token to a domain that holds some experts, 2**-20, rounded up.
 
-    `shares` holds (tokens, replicas) of each expert there.
+    `shares` holds (tokens, replicas) of each expert there; they are multiplied in the order of their
+    sizes, so that experts of equal loads are interchangeable down to the last rounding.
     """
     missed = CERTAIN
-    for load, replicas in shares:
+    for load, replicas in sorted(shares):
         missed = missed * (CERTAIN - routing_probability(load, total, top_k, replicas)) >> 32
     return ceil_div((CERTAIN - missed) * WHOLE, CERTAIN)
 

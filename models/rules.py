@@ -3,17 +3,16 @@
 Rules R1-R12 concern the strategy alone, R13-R19 the finished plan. `None` means satisfied.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from math import prod
 from typing import NamedTuple
 
-from models.evaluate import Evaluation, evaluate, tokens_per_s
+from models.evaluate import Evaluation, evaluate, stage_memory, tokens_per_s
 from models.instance import Instance
 from models.layout import group_patterns
 from models.operators import dense_width
 from models.strategy import DEGREES, Plan, Strategy
 from models.terms import Terms
-from models.units import ceil_div
 
 RULES = (
     "space",
@@ -261,13 +260,19 @@ def limits(i: Instance, step_ns: int) -> Iterator[Violation]:
         yield Violation("rate", f"the pass yields {rate} tokens/s, at least {least} are asked for", least, rate)
 
 
-def plan_violations(i: Instance, plan: Plan, evaluation: Evaluation) -> Iterator[Violation]:
-    """R15-R19 of a plan that has been priced."""
-    for n, stage in enumerate(evaluation.stages):
-        detail = ", ".join(f"{name} {size}" for name, size in stage.memory.items())
-        broken = memory(i, plan.strategy.pp, n, stage.memory_bytes, detail)
+def memory_violations(i: Instance, plan: Plan, stages: Sequence[dict[str, int]]) -> Iterator[Violation]:
+    """R15 of each stage, given what its parts take."""
+    for n, parts in enumerate(stages):
+        detail = ", ".join(f"{name} {size}" for name, size in parts.items())
+        broken = memory(i, plan.strategy.pp, n, sum(parts.values()), detail)
         if broken is not None:
             yield broken
+
+
+def plan_violations(i: Instance, plan: Plan, evaluation: Evaluation) -> Iterator[Violation]:
+    """R15-R19 of a plan that has been priced."""
+    yield from memory_violations(i, plan, [stage.memory for stage in evaluation.stages])
+    for n, stage in enumerate(evaluation.stages):
         yield from links(i, n, stage.scale_up_bytes, stage.scale_out_bytes)
     yield from limits(i, evaluation.step_ns)
 
@@ -275,25 +280,14 @@ def plan_violations(i: Instance, plan: Plan, evaluation: Evaluation) -> Iterator
 def violations(i: Instance, plan: Plan, terms: Terms | None = None) -> list[Violation]:
     """Every rule the plan breaks; empty means that it can run.
 
-    Time and traffic are computed only for a plan whose degrees, stages and placement fit together;
-    memory of a plan that breaks other rules is that of the even split.
+    Time and traffic are computed only for a plan whose degrees, stages and placement fit together,
+    memory only where its degrees and stages do.
     """
     terms = terms or Terms(i)
-    found = list(strategy_violations(i, plan.strategy))
-    found += [v for v in (stages_cover(i, plan), slots(i, plan)) if v is not None]
-    if not found:
-        return list(plan_violations(i, plan, evaluate(i, plan, terms)))
-    short = _even_split_memory(i, plan.strategy, terms)
-    return found + ([short] if short else [])
-
-
-def _even_split_memory(i: Instance, s: Strategy, terms: Terms) -> Violation | None:
-    """R15 for a strategy that breaks another rule: the even split, which needs no placement."""
-    layers, groups = i.architecture.layer_count, i.architecture.group_of_layer()
-    if s.pp > layers:
-        return None
-    shape = terms.shape(s)
-    fixed, first, last = terms.stage_bytes(shape, s.pp == 1)
-    most = ceil_div(layers, s.pp)
-    sizes = [w + c * terms.sequences_per_rank(s) for w, c in (terms.layer_bytes(g, shape) for g in groups[:most])]
-    return memory(i, s.pp, 0, sum(sizes) + fixed + first + (last if s.pp == 1 else 0), "first stage of an even split")
+    found = [*strategy_violations(i, plan.strategy), *filter(None, [stages_cover(i, plan)])]
+    if found:
+        return found + list(filter(None, [slots(i, plan)]))
+    misplaced = slots(i, plan)
+    if misplaced is not None:
+        return [misplaced, *memory_violations(i, plan, stage_memory(terms, plan))]
+    return list(plan_violations(i, plan, evaluate(i, plan, terms)))

@@ -39,7 +39,7 @@ class Split(NamedTuple):
 Runs = tuple[tuple[int, Item], ...]
 """Layers in order as (how many, item)."""
 
-UNLIMITED = 1 << 62
+UNLIMITED = 1 << 256  # above any traffic that an instance can state
 
 
 def best_split(runs: Runs, pp: int, memory: int, scale_up: int, scale_out: int) -> Split | None:

@@ -8,7 +8,7 @@ from pydantic import Field, field_validator
 
 from models.record import Name, Record, StopAtFirst
 
-Degree = Annotated[int, Field(ge=1, le=100_000)]
+Degree = Annotated[int, Field(ge=1, le=10_000_000)]  # micro-batches may be as many as sequences
 DEGREES = ("tp", "cp", "dp", "pp", "etp", "ep", "edp", "replicas", "microbatches")
 DEFAULT_ORDER = "tp-cp-dp|etp-ep-edp"
 ORDERS = tuple(f"{'-'.join(a)}|{'-'.join(e)}" for a in permutations(("tp", "cp", "dp")) for e in permutations(("etp", "ep", "edp")))

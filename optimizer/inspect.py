@@ -10,7 +10,7 @@ from models.evaluate import COST_MODEL_ASSUMPTIONS
 from models.instance import Instance
 from models.objective import UNITS
 from models.packing import Refused
-from models.strategy import PlanFile, fill_degrees
+from models.strategy import PlanFile, Strategy, fill_degrees
 from optimizer.check import Verdict, check
 from optimizer.reading import read_record, read_text
 from optimizer.report import tool_versions
@@ -41,22 +41,36 @@ def run_check(path: Path, instance_path: Path | None, plan_path: Path | None) ->
 def _about(verdict: Verdict, certificate: Certificate, stated: PlanFile, instance: Instance | None) -> Verdict:
     """The verdict, refused where the certificate says nothing about the plan."""
     strategy, _ = fill_degrees(stated.degrees, stated.order, dense=instance is not None and not instance.architecture.experts)
-    for plan in _plans(certificate):
-        parts = ((stated.stages, plan.stages), (stated.placement, plan.placement))
-        if plan.strategy == strategy and all(given is None or ours is None or given == ours for given, ours in parts):
-            return verdict
+    if _speaks_of(certificate, strategy, stated):
+        return verdict
     return verdict._replace(valid=False, reason=f"says nothing about the plan {strategy.label()}", where="claim")
 
 
-def _plans(certificate: Certificate) -> list[StatedPlan]:
+def _speaks_of(certificate: Certificate, s: Strategy, stated: PlanFile) -> bool:
+    """Whether the claim is about what the file states.
+
+    A plan file that leaves stages or placement open means the best completion: one that is listed
+    will do; it is refuted where no optimal plan has its strategy, and broken where all completions are.
+    """
     claim = certificate.claim
     match claim:
         case Optimal() | Bounded():
-            return [p.plan for p in (*claim.plans, *([claim.refuted] if claim.refuted else []))]
+            best = {p.plan.strategy for p in claim.plans if p.value == claim.value}
+            unlisted = isinstance(claim, Optimal) and s not in best
+            refuted = claim.refuted is not None and _is(claim.refuted.plan, s, stated, may_be_open=unlisted)
+            return refuted or any(_is(p.plan, s, stated, may_be_open=True) for p in claim.plans)
         case Broken():
-            return [claim.plan]
+            return _is(claim.plan, s, stated, may_be_open=False)
         case _:
-            return []
+            return False
+
+
+def _is(plan: StatedPlan, s: Strategy, stated: PlanFile, may_be_open: bool) -> bool:
+    """Whether the file states this plan; one part of a plan that is null covers whatever the file states of it."""
+    parts = [(stated.stages, plan.stages, s.pp == 1), (stated.placement, plan.placement, plan.placement == ())]
+    return plan.strategy == s and all(
+        ours is None or given == ours or (given is None and (only_one or may_be_open)) for given, ours, only_one in parts
+    )
 
 
 def _json(certificate: Certificate | None, verdict: Verdict, instance: Instance | None, started: float) -> Json:

@@ -142,7 +142,13 @@ def prove_text(r: Json) -> str:
             lines += [*plan_table([r["better"]]), "", "where the plan loses (+) and gains (-)", *difference_lines(r["difference_ns"])]
         case _:
             gap = "" if r["gap_ppm"] is None else f" (certified gap {r['gap_ppm'] / 10_000:.2f} %)"
-            lines.append(f"UNKNOWN: no better plan was found, but the lower bound is {bound} and the plan takes {value}{gap}")
+            known = (
+                "another strategy is better, but perhaps not than the best placement of this one"
+                if "better" in r
+                else "no better plan was found"
+            )
+            lines.append(f"UNKNOWN: {known}; the lower bound is {bound}, the plan takes {value}{gap}")
+            lines += plan_table([r["better"]]) if "better" in r else []
     lines += _robustness(r["robustness"]) if "robustness" in r else []
     if not r["reproducible"]:
         lines.append(WALL_LIMITED)

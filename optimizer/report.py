@@ -184,7 +184,7 @@ def prove_json(instance: Instance, verdict: Verdict, options: Options, seconds: 
         "reproducible": not claim.wall_limited,
         "proof": proof_json(verdict.certificate, claim.route),
     }
-    if verdict.status == "NOT_OPTIMAL":
+    if claim.optimal and claim.optimal[0].value < evaluation.value:
         better = evaluate(instance, claim.optimal[0].plan)
         found |= {"better": plan_json(instance, claim.optimal[0].plan, better), "difference_ns": difference(evaluation, better)}
         found["gain_pct"] = percent(evaluation.value - better.value, evaluation.value)

@@ -8,13 +8,14 @@ from models.certificate import Certificate
 from models.errors import InputError
 from models.evaluate import Evaluation, evaluate
 from models.instance import Instance
+from models.objective import value_of
 from models.placement import contiguous
 from models.result import Candidate, Claim, Status
 from models.routing import load_classes
-from models.rules import ON_PRICED_PLANS, Violation, strategy_violations, violations
+from models.rules import ON_PRICED_PLANS, Violation, memory, strategy_violations, violations
 from models.strategy import Plan, PlanFile, Strategy, complete_stages, fill_degrees
 from models.terms import Terms
-from models.units import PPM
+from models.units import PPM, ceil_div
 from optimizer.certify import certificate_of, certificate_of_broken
 from optimizer.certify import stated as as_stated
 from optimizer.check import confirm
@@ -96,16 +97,29 @@ def judge(instance: Instance, stated: PlanFile, options: Options, progress: Prog
     claim = claim_of(instance, options._replace(epsilon_ppm=0), progress)
     ours = _completed(stated, Candidate(plan, evaluate(instance, plan).value), claim)
     claim = _with(claim, ours)
-    beaten = bool(claim.optimal) and claim.optimal[0].value < ours.value
-    certificate = certificate_of(instance, claim, ours if beaten else None)
+    dearer = bool(claim.optimal) and claim.optimal[0].value < ours.value
+    certificate = certificate_of(instance, claim, ours if dearer else None)
     confirm(certificate, instance)
-    status = "NOT_OPTIMAL" if beaten else "OPTIMAL" if claim.status is Status.OPTIMAL else "UNKNOWN"
+    beaten = dearer and _beats_every_completion(instance, stated, ours, claim)
+    status = "NOT_OPTIMAL" if beaten else "OPTIMAL" if claim.status is Status.OPTIMAL and not dearer else "UNKNOWN"
     return Verdict(status, ours.plan, filled, evaluate(instance, ours.plan), (), claim, certificate)
+
+
+def _beats_every_completion(instance: Instance, stated: PlanFile, ours: Candidate, claim: Claim) -> bool:
+    """Whether the best plan is below every plan that the file may mean, not only below the completion found."""
+    s, best = ours.plan.strategy, claim.optimal[0].value
+    if stated.placement is not None or not instance.architecture.moe_layers:
+        return True  # what may be left open is the split, which is chosen exactly
+    if claim.status is Status.OPTIMAL:
+        return s not in {c.plan.strategy for c in claim.optimal}
+    proved = {(instance.load_of_moe_layer(f.row), f.ranks): f.least for f in claim.facts}
+    solution = Bounds(instance, proved=proved).exact(s)
+    return isinstance(solution, str) or value_of(instance, s).of(solution.step_ns) > best
 
 
 def _completed(stated: PlanFile, ours: Candidate, claim: Claim) -> Candidate:
     """The best completion known of what the file states: the search may have placed the experts of its strategy better."""
-    for c in claim.optimal:
+    for c in (*claim.optimal, *claim.near):
         kept = (stated.stages in (None, c.plan.stages)) and (stated.placement in (None, c.plan.placement))
         if c.plan.strategy == ours.plan.strategy and kept and c.value < ours.value:
             return c
@@ -136,7 +150,7 @@ def _proof_of_broken(instance: Instance, stated: PlanFile, plan: Plan, broken: t
     if of_strategy:
         certificate = certificate_of_broken(instance, open_, of_strategy)
     elif structural or (split and placed):
-        certificate = certificate_of_broken(instance, whole, broken)
+        certificate = certificate_of_broken(instance, whole, [v for v in violations(instance, plan) if v in broken])
     elif isinstance(rule := Bounds(instance).exact(s), str):
         certificate = certificate_of_broken(instance, open_, [Violation(rule, "")])
     elif split and any(v.rule == "memory" for v in broken):
@@ -155,6 +169,9 @@ def resolve(instance: Instance, stated: PlanFile) -> tuple[Plan, tuple[str, ...]
     strategy, filled = fill_degrees(stated.degrees, stated.order, dense=not instance.architecture.experts)
     plan = _default_plan(instance, strategy, stated)
     broken = _about(stated, violations(instance, plan))
+    if any(v.rule not in (*ON_PRICED_PLANS, "slots") for v in broken):
+        short = _even_split_memory(instance, strategy, Terms(instance))
+        return plan, filled, (*broken, *([short] if short else []))
     structural = [v for v in broken if v.rule not in ON_PRICED_PLANS]
     if structural or (stated.stages and (stated.placement or not instance.architecture.moe_layers)):
         return plan, filled, broken
@@ -162,6 +179,17 @@ def resolve(instance: Instance, stated: PlanFile) -> tuple[Plan, tuple[str, ...]
     if best is None:
         return plan, filled, broken
     return best, filled, tuple(violations(instance, best))
+
+
+def _even_split_memory(i: Instance, s: Strategy, terms: Terms) -> Violation | None:
+    """R15 of the first stage of an even split: what to expect of degrees that break another rule."""
+    layers, groups = i.architecture.layer_count, i.architecture.group_of_layer()
+    if s.pp > layers:
+        return None
+    shape = terms.shape(s)
+    fixed, first, last = terms.stage_bytes(shape, s.pp == 1)
+    sizes = [w + c * terms.sequences_per_rank(s) for w, c in (terms.layer_bytes(g, shape) for g in groups[: ceil_div(layers, s.pp)])]
+    return memory(i, s.pp, 0, sum(sizes) + fixed + first + (last if s.pp == 1 else 0), "first stage of an even split")
 
 
 def _about(stated: PlanFile, broken: list[Violation]) -> tuple[Violation, ...]:

@@ -109,7 +109,7 @@ SYNTAX: dict[str, str | bytes] = {
     "a point": HEAD + '"provenance":{"a":1.5}}',
     "an exponent": HEAD + '"provenance":{"a":1e9}}',
     "an exponent of nothing": HEAD + '"provenance":{"a":0e0}}',
-    "31 digits": HEAD + f'"provenance":{{"a":{10**30}}}}}',
+    "61 digits": HEAD + f'"provenance":{{"a":{10**60}}}}}',
     "leading zero": HEAD + '"provenance":{"a":01}}',
     "a comment": HEAD + '"provenance":{}} // fine',
     "a trailing comma": HEAD + '"provenance":{},}',

@@ -1,0 +1,164 @@
+"""Mistakes that reviews found, each with the symptom it had."""
+
+import json
+from itertools import permutations
+from pathlib import Path
+from typing import Any
+
+from brute import solve
+
+from models.evaluate import evaluate
+from models.instance import Instance
+from models.result import Status
+from models.routing import profile
+from models.rules import violations
+from models.strategy import Plan, PlanFile, Strategy
+from optimizer.certify import certificate_of_broken, stated
+from optimizer.check import check
+from optimizer.inspect import run_check
+from optimizer.search import Options, find, judge
+
+S = {"*": "assumed: made up"}
+ONE_STAGE = Strategy(1, 1, 1, 1, 1, 1, 1, 1, 1)
+TWO_STAGES = ONE_STAGE._replace(pp=2)
+
+
+def content() -> dict[str, Any]:
+    """Two nodes of one fast GPU with a slow network; one MoE layer of 8 experts."""
+    efficiencies = {f"{name}_efficiency_ppm": 10**6 for name in ("gemm", "expert_gemm", "attention", "hbm")}
+    accelerator = {
+        "name": "a",
+        "memory_bytes": 10**15,
+        "hbm_bytes_per_s": 10**15,
+        "peak_flop_per_s": {"bf16": 10**18},
+        "kernel_launch_ns": 0,
+    }
+    link = {"latency_ns": 0, "sources": S}
+    pool = {
+        "name": "m",
+        "accelerator": accelerator | efficiencies | {"peak_flop_per_s": {"bf16": 10**18}, "sources": S},
+        "nodes": 2,
+        "gpus_per_node": 1,
+        "scale_up_domain_gpus": 1,
+        "scale_up": link | {"bandwidth_bytes_per_s": 10**12},
+        "scale_out": link | {"bandwidth_bytes_per_s": 10**9},
+    }
+    moe = {"kind": "moe", "experts": 8, "top_k": 2, "intermediate_size": 8, "matrices": 3}
+    formats = ("weight_dtype", "kv_dtype", "activation_dtype", "dispatch_dtype", "combine_dtype")
+    architecture = {
+        "name": "t",
+        "hidden_size": 64,
+        "vocabulary_size": 16,
+        "tied_embeddings": False,
+        **dict.fromkeys(formats, "bf16"),
+        "layers": [{"count": 1, "attention": {"kind": "mha", "heads": 2, "head_dim": 4}, "ffn": moe}],
+        "source": "assumed: made up",
+    }
+    none = {"activation_bytes_per_token": 0, "collective_buffer_bytes": 0, "reserve_bytes": 0, "overlap_ppm": 0, "sources": S}
+    return {
+        "format": "shardproof-instance/1",
+        "name": "x",
+        "cluster": {"pools": [pool]},
+        "architecture": architecture,
+        "workload": {"kind": "decode", "sequences": 2**16, "context_tokens": 1, "sources": S},
+        "runtime": none,
+        "space": {"name": "folded"},
+        "objective": {"name": "latency"},
+    }
+
+
+def read(data: dict[str, Any]) -> Instance:
+    return Instance.model_validate_json(json.dumps(data))
+
+
+def test_experts_of_equal_loads_are_interchangeable_down_to_the_last_rounding() -> None:
+    loads = (979822, 300812, 647648, 414352, 979822, 414352, 647648, 300812)
+    alike = [tuple(e for e in order if loads[e] in (979822, 647648)) for order in permutations(range(8)) if order[0] < order[-1]]
+    found = set()
+    for first in {tuple(sorted(a)) for a in alike}:
+        rest = tuple(e for e in range(8) if e not in first)
+        found.add(profile((first, rest), loads, 2, 65536, ((0, 1),)))
+    swapped = profile(((0, 1, 2, 3), (4, 5, 6, 7)), loads, 2, 65536, ((0, 1),))
+    assert len(found) == 1
+    assert swapped == profile(((4, 1, 2, 3), (0, 5, 6, 7)), loads, 2, 65536, ((0, 1),))
+    assert swapped == profile(((0, 7, 6, 5), (4, 3, 2, 1)), loads, 2, 65536, ((0, 1),))
+
+
+def test_the_optimum_over_placements_is_that_of_exhaustive_search_where_loads_repeat() -> None:
+    data = content() | {"expert_load": {"counts": [[979822, 300812, 647648, 414352, 979822, 414352, 647648, 300812]], "source": "made up"}}
+    data["space"] |= {"ep": [2], "tp": [1], "cp": [1], "dp": [2], "microbatches": [1]}
+    instance = read(data)
+    claim = find(instance, Options(epsilon_ppm=0), lambda _: None)
+    assert (claim.status, claim.bound) == (Status.OPTIMAL, solve(instance).value)
+
+
+def test_traffic_without_a_cap_is_never_too_much() -> None:
+    data = content()
+    data["architecture"] |= {"hidden_size": 10**7, "activation_dtype": "fp32"}
+    data["architecture"]["layers"][0]["ffn"] = {"kind": "dense", "intermediate_size": 2, "matrices": 2}
+    data["cluster"]["pools"][0]["accelerator"] |= {"peak_flop_per_s": {"bf16": 10**18, "fp32": 10**18}, "memory_bytes": 10**18}
+    data["workload"] = {"kind": "prefill", "sequences": 10**6, "tokens_per_sequence": 10**6, "sources": S}
+    data["space"] |= {"tp": [2]}
+    assert find(read(data), Options(epsilon_ppm=0), lambda _: None).status is Status.OPTIMAL
+
+
+def test_a_plan_of_more_than_100_000_microbatches_can_be_certified() -> None:
+    data = content()
+    data["architecture"]["layers"][0] |= {"count": 2, "ffn": {"kind": "dense", "intermediate_size": 2, "matrices": 2}}
+    data["workload"] = {"kind": "prefill", "sequences": 200_000, "tokens_per_sequence": 1000, "sources": S}
+    data["cluster"]["pools"][0]["accelerator"]["peak_flop_per_s"]["bf16"] = 10**9
+    data["space"] |= {"tp": [1], "cp": [1], "dp": [1], "pp": [2], "replicas": [1]}
+    claim = find(read(data), Options(epsilon_ppm=0), lambda _: None)
+    assert claim.optimal[0].plan.strategy.microbatches == 200_000
+
+
+def wide_then_narrow() -> tuple[Instance, dict[str, Any]]:
+    """Three layers, the first two wide; memory for the split (1, 2), not for (2, 1)."""
+    data = content()
+    data["workload"]["sequences"] = 2
+    narrow = data["architecture"]["layers"][0]
+    wide = narrow | {"ffn": narrow["ffn"] | {"intermediate_size": 64}}
+    data["architecture"]["layers"] = [wide, wide, narrow]
+    whole = (tuple(range(8)),)
+    fits = evaluate(read(data), Plan(TWO_STAGES, (1, 2), (whole,) * 3)).peak_memory_bytes
+    assert fits < evaluate(read(data), Plan(TWO_STAGES, (2, 1), (whole,) * 3)).peak_memory_bytes
+    data["cluster"]["pools"][0]["accelerator"]["memory_bytes"] = fits
+    return read(data), data
+
+
+def test_memory_is_not_called_broken_for_a_split_that_fits_where_only_the_placement_is_wrong() -> None:
+    instance, _ = wide_then_narrow()
+    lost = (tuple(range(7)),)
+    assert {v.rule for v in violations(instance, Plan(TWO_STAGES, (1, 2), (lost,) * 3))} == {"slots"}
+    assert {v.rule for v in violations(instance, Plan(TWO_STAGES, (2, 1), (lost,) * 3))} == {"slots", "memory"}
+
+
+def test_that_one_completion_cannot_run_says_nothing_about_an_open_plan(tmp_path: Path) -> None:
+    instance, _ = wide_then_narrow()
+    plan = Plan(TWO_STAGES, (2, 1), ((tuple(range(8)),),) * 3)
+    certificate = certificate_of_broken(instance, stated(*plan), violations(instance, plan))
+    assert check(certificate, instance).valid
+    (tmp_path / "c.json").write_text(certificate.text(), encoding="utf-8")
+    degrees = TWO_STAGES.degrees()
+    for stages, status in ((None, "INVALID"), ([2, 1], "INVALID"), ([1, 2], "INVALID")):
+        (tmp_path / "p.json").write_text(json.dumps({"degrees": degrees, "stages": stages}), encoding="utf-8")
+        assert run_check(tmp_path / "c.json", None, tmp_path / "p.json")["status"] == status
+    file = {"degrees": degrees, "stages": [2, 1], "placement": [[list(range(8))]] * 3}
+    (tmp_path / "p.json").write_text(json.dumps(file), encoding="utf-8")
+    assert run_check(tmp_path / "c.json", None, tmp_path / "p.json")["status"] == "VALID"
+
+
+def test_an_open_plan_is_not_called_worse_than_a_plan_it_ties_with() -> None:
+    data = content()
+    data["cluster"]["pools"][0] |= {"nodes": 1, "gpus_per_node": 4, "scale_up_domain_gpus": 4}
+    data["cluster"]["pools"][0]["accelerator"]["peak_flop_per_s"]["bf16"] = 10**12
+    data["architecture"]["layers"][0]["ffn"] |= {"experts": 24, "intermediate_size": 512}
+    data["workload"]["sequences"] = 4096
+    both = ["tp-cp-dp|etp-ep-edp", "cp-tp-dp|etp-ep-edp"]
+    data["space"] |= {"ep": [4], "tp": [1], "cp": [1], "dp": [4], "microbatches": [1], "orders": both}
+    for seed in range(20):
+        counts = [[(seed * 7919 + 104729 * e * e + 1299709 * e) % 9973 + 10 for e in range(24)]]
+        instance = read(data | {"expert_load": {"counts": counts, "source": "made up"}})
+        degrees = {"tp": 1, "dp": 4, "pp": 1, "etp": 1, "ep": 4, "edp": 1}
+        plan = PlanFile.model_validate_json(json.dumps({"degrees": degrees, "order": both[1]}))
+        assert judge(instance, plan, Options(effort=1), lambda _: None).status in ("OPTIMAL", "UNKNOWN")
