@@ -10,7 +10,7 @@ from itertools import groupby
 from typing import NamedTuple
 
 from models.collectives import Comm
-from models.evaluate import moe_layer_indices
+from models.evaluate import layer_profile, moe_layer_indices
 from models.instance import Instance
 from models.layout import Pattern
 from models.placement import NOTHING_PROVED, Front, Proved, front, ideal_front, ideal_profile
@@ -18,7 +18,7 @@ from models.routing import Profile
 from models.rules import longest_step
 from models.shape import Groups, Shape
 from models.stages import UNLIMITED, Item, Runs, Split, best_split, fewest_stages
-from models.strategy import RankContents, Strategy
+from models.strategy import Plan, RankContents, Strategy
 from models.terms import Terms
 from models.units import ceil_div
 
@@ -232,6 +232,16 @@ class Bounds:
         if self._limit and step > self._limit[1]:
             return self._limit[0]
         return Solution(step, split, self._placements(case, split), case.exact)
+
+    def split_of(self, s: Strategy, placement: tuple[RankContents, ...]) -> Split | None:
+        """The best split under this very placement; None when none fits memory and caps."""
+        shape, groups, moe = self.terms.shape(s), self.terms.groups(s), moe_layer_indices(self.instance)
+        plan, layers = Plan(s, (), placement), []
+        for layer, g in enumerate(self.terms.arch.group_of_layer()):
+            profile = layer_profile(self.terms, s, plan, moe[layer], g) if layer in moe else None
+            layers.append(LayerRun(1, g, (self.terms.layer(g, shape, groups, profile).cost,), (None,)))
+        ends = self.terms.first(shape, groups).cost, self.terms.last(shape, groups).cost
+        return best_split(self.runs(s, Case(tuple(layers), True, *ends, 0, 0)), s.pp, *self.room(s))
 
     def _placements(self, case: Case, split: Split) -> tuple[RankContents | None, ...]:
         kinds = [(run, c) for run in case.layers for c in range(run.length)]

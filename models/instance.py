@@ -1,6 +1,7 @@
 """One problem: cluster, architecture, workload, expert load, runtime, space, objective."""
 
 import hashlib
+import json
 from collections.abc import Iterator
 from typing import Literal, Self
 
@@ -76,8 +77,8 @@ class Instance(Record):
     __hash__ = object.__hash__
 
     def digest(self) -> str:
-        """SHA-256 of the canonical JSON, hexadecimal."""
-        text = self.model_dump_json(exclude_defaults=False, indent=None)
+        """SHA-256 of the canonical JSON, hexadecimal: all fields, names sorted, no spaces, characters as they are."""
+        text = json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
         return hashlib.sha256(text.encode()).hexdigest()
 
     def load_of_moe_layer(self, layer: int) -> tuple[int, ...]:

@@ -44,21 +44,27 @@ def check(certificate: Certificate | str, instance: Instance | None = None) -> V
 
     Raises NotACertificate when a text is none.
     """
-    kind = "none"
     try:
-        stated = parse(certificate) if isinstance(certificate, str) else certificate
-        kind = stated.claim.kind
-        return Verdict(True, kind, None, None, dict(_Checker(stated, instance).run()))
+        stated = parse(certificate if isinstance(certificate, str) else certificate.text())
     except Refused as refusal:
-        return Verdict(False, kind, refusal.reason, refusal.where or "top level", {})
+        return Verdict(False, "none", refusal.reason, refusal.where or "top level", {})
+    return _examine(stated, instance)
 
 
 def confirm(certificate: Certificate, instance: Instance) -> Verdict:
-    """As `check`. Raises VerificationError when the certificate is refused."""
-    verdict = check(certificate, instance)
+    """As `check`, of a certificate just made. Raises VerificationError when it is refused."""
+    verdict = _examine(certificate, instance)
     if not verdict.valid:
         raise VerificationError(f"{verdict.where}: {verdict.reason}")
     return verdict
+
+
+def _examine(certificate: Certificate, instance: Instance | None) -> Verdict:
+    kind = certificate.claim.kind
+    try:
+        return Verdict(True, kind, None, None, dict(_Checker(certificate, instance).run()))
+    except Refused as refusal:
+        return Verdict(False, kind, refusal.reason, refusal.where or "top level", {})
 
 
 class _Checker:

@@ -152,12 +152,16 @@ def check(
     certificate: Annotated[Path, typer.Argument(help="file written with --certificate")],
     instance: Annotated[Path | None, typer.Option(help="the instance file it must be about")] = None,
     plan: Annotated[Path | None, typer.Option(help="a plan file that it must speak of")] = None,
+    space: Space = None,
+    objective: Objective = None,
+    set_: Overrides = None,
     as_json: AsJson = False,
 ) -> int:
     """Does this certificate prove what it claims? Needs no solver and no search."""
     from optimizer.inspect import check_text, run_check
 
-    result = run_check(certificate, instance, plan)
+    problem = _load(instance, set_, space, objective) if instance else None
+    result = run_check(certificate, problem, plan)
     _emit(result, check_text, as_json)
     return 0 if result["status"] == "VALID" else REFUTED
 

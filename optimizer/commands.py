@@ -52,11 +52,12 @@ def run_search(instance: Instance, options: Options, files: Files, progress: Cal
     started = time.monotonic()
     claim = find(instance, options, progress)
     certificate = certificate_of(instance, claim, near=files.whole)
-    if files.certificate is not None and not files.whole:
+    if not files.whole and (files.certificate or files.out):
         confirm(certificate, instance)
     extra = {} if share_ppm is None else {"robust": robust_json(instance, claim, share_ppm, progress)}
     result = search_json(instance, claim, certificate, options, time.monotonic() - started) | extra
-    files.write({"search.json": to_json(result)} | _deployment(instance, claim, result), certificate)
+    deployment = _deployment(instance, claim, result) if files.out is not None else {}
+    files.write({"search.json": to_json(result)} | deployment, certificate)
     return result
 
 

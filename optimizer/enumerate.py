@@ -45,6 +45,8 @@ class Looked(NamedTuple):
     wall_limited: bool
     deadline: float | None
     """of the search, on the monotonic clock"""
+    counted: bool
+    """every strategy left has a plan that runs; else some are not refuted by bounds, and may yet have none"""
 
 
 def look(instance: Instance, bounds: Bounds, floors: Floors, effort: Effort, progress: Progress) -> Looked:
@@ -70,27 +72,29 @@ def look(instance: Instance, bounds: Bounds, floors: Floors, effort: Effort, pro
     progress(f"{table.size} strategies, {int(table.fits.sum())} fit memory")
     refuted = Counter({"memory": int((~table.fits).sum())})
     alive = [int(n) for n in np.flatnonzero(table.fits)]
+    counted = True
     if bounds.constrained:
-        alive, late = _keep_limits(table, bounds, alive, refuted, deadline, late)
+        alive, late, counted = _keep_limits(table, bounds, alive, refuted, deadline, late)
     values = _objectives(instance, table)
     order = sorted(alive, key=lambda n: values[n])
-    return Looked(table, order, [values[n] for n in order], refuted, late or spent, late, deadline)
+    return Looked(table, order, [values[n] for n in order], refuted, late or spent, late, deadline, counted)
 
 
 def _keep_limits(
     table: Survey, bounds: Bounds, alive: list[int], refuted: Counter[str], deadline: float | None, late: bool
-) -> tuple[list[int], bool]:
-    """The strategies whose bounds keep link caps and limits, and whether the clock ended the look."""
-    kept = list[int]()
+) -> tuple[list[int], bool, bool]:
+    """The strategies whose bounds keep link caps and limits; whether the clock ended the look; whether all those bounds are attained."""
+    kept, counted = list[int](), True
     for n in alive:
         if n % 512 == 511 and deadline is not None and time.monotonic() > deadline:
-            return kept, True
-        step = bounds.quick(table.strategy(n))
-        if isinstance(step, str):
-            refuted[step] += 1
+            return kept, True, counted
+        solution = bounds.exact(table.strategy(n))
+        if isinstance(solution, str):
+            refuted[solution] += 1
         else:
             kept.append(n)
-    return kept, late
+            counted = counted and solution.exact
+    return kept, late, counted
 
 
 def _objectives(instance: Instance, table: Survey) -> list[int]:
@@ -219,7 +223,8 @@ def _strengthen(completion: Completion, pricing: Pricing, deadline: float | None
 def _conclude(instance: Instance, looked: Looked, pricing: Pricing, epsilon_ppm: int) -> Claim:
     """What the priced plans and the bounds together support."""
     seen, refuted = looked.table.size, {rule: n for rule, n in sorted(pricing.refuted.items()) if n}
-    feasible = seen - sum(refuted.values())
+    unrefuted = seen - sum(refuted.values())
+    feasible = unrefuted if looked.counted or not unrefuted else None
     whole, late = not looked.limited and not pricing.undecided, looked.wall_limited or pricing.late
     bound = root_bound(instance) if looked.limited else pricing.bound
     if not pricing.done:

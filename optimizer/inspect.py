@@ -20,11 +20,10 @@ MOST_BYTES = 64_000_000
 Json = dict[str, Any]
 
 
-def run_check(path: Path, instance_path: Path | None, plan_path: Path | None) -> Json:
+def run_check(path: Path, instance: Instance | None, plan_path: Path | None) -> Json:
     """The verdict on a certificate file; with a plan, also whether the certificate speaks of it."""
     started = time.monotonic()
     text = read_text(path, MOST_BYTES)
-    instance = None if instance_path is None else read_record(instance_path, Instance)
     try:
         certificate = parse(text)
     except NotACertificate as error:
@@ -33,9 +32,23 @@ def run_check(path: Path, instance_path: Path | None, plan_path: Path | None) ->
         return _json(None, Verdict(False, "none", refusal.reason, refusal.where, {}), instance, started)
     verdict = check(certificate, instance)
     subject = instance or certificate.instance
+    if verdict.where == "instance_sha256" and instance is not None and certificate.instance is not None:
+        where = _first_difference(certificate.instance.model_dump(mode="json"), instance.model_dump(mode="json"))
+        verdict = verdict._replace(reason=f"{verdict.reason}; the instance inside differs at {'.'.join(where)}")
     if verdict.valid and plan_path is not None:
         verdict = _about(verdict, certificate, read_record(plan_path, PlanFile), subject)
     return _json(certificate, verdict, subject, started)
+
+
+def _first_difference(inside: Any, given: Any) -> list[str]:
+    """The path to the first field that differs, in the order of the instance inside."""
+    if isinstance(inside, dict) and isinstance(given, dict):
+        keys = next((k for k in [*inside, *given] if k not in inside or k not in given or inside[k] != given[k]), None)
+        return [] if keys is None else [str(keys), *_first_difference(inside.get(keys), given.get(keys))]
+    if isinstance(inside, list) and isinstance(given, list) and len(inside) == len(given):
+        at = next((n for n, (a, b) in enumerate(zip(inside, given, strict=True)) if a != b), None)
+        return [] if at is None else [str(at), *_first_difference(inside[at], given[at])]
+    return []
 
 
 def _about(verdict: Verdict, certificate: Certificate, stated: PlanFile, instance: Instance | None) -> Verdict:

@@ -20,38 +20,75 @@ def search_text(r: Json) -> str:
         count, pct = len(r["near_optimal"]), r["epsilon_ppm"] / 10_000
         complete = "" if r["near_optimal_complete"] else ", perhaps not all"
         lines.append(f"within {pct:g} %{complete}: {count} more")
-        lines += [f"  {_amount(p['value'], objective)}  {p['label']}" for p in r["near_optimal"][:8]]
+        lines += [f"  {objective_amount(p['value'], objective)}  {p['label']}" for p in r["near_optimal"][:8]]
         lines += [f"  ... and {count - 8} more (--json lists them)"] if count > 8 else []
         lines.append("")
     lines += _robust(r["robust"]) if "robust" in r else []
-    refuted = ", ".join(f"{n} by {rule}" for rule, n in space["refuted_by_rule"].items()) or "none"
     if not r["reproducible"]:
         lines.append(WALL_LIMITED)
-    feasible = "" if space["feasible"] is None else f", {space['feasible']} can run"
-    lines.append(f"space {space['name']}: {space['strategies']} strategies keep the divisibility rules{feasible}; refuted: {refuted}")
+    lines.append(_space(space))
     lines.append(f"route {r['proof']['route']}, confirmed by the solver-free checker; {trust(r)}")
     return "\n".join(lines)
 
 
+def _space(space: Json) -> str:
+    """How many strategies there are, and what became of those that cannot run."""
+    if not space["whole"]:
+        seen = f"space {space['name']}: the limit was reached after {space['strategies']} strategies"
+        return f"{seen}; the bound is that of all GPUs at their peak (raise --effort or --seconds)"
+    feasible = "" if space["feasible"] is None else f", {space['feasible']} can run"
+    refuted = ", ".join(f"{n} by {rule}" for rule, n in space["refuted_by_rule"].items())
+    tail = f"; refuted: {refuted}" if refuted else ""
+    return f"space {space['name']}: {space['strategies']} strategies keep the divisibility rules{feasible}{tail}"
+
+
 def _headline(r: Json) -> str:
     objective = r["objective"]
+    best = achieved(objective["value"], objective, r["optimal"][0]["metrics"]) if r["optimal"] else "unknown"
     match r["status"]:
         case "OPTIMAL":
-            return f"OPTIMAL in {r['space']['name']}, {objective['name']} {_amount(objective['value'], objective)}"
+            return f"OPTIMAL in {r['space']['name']}, {objective['name']} {best}"
         case "FEASIBLE":
             gap = (r["gap_ppm"] or 0) / 10_000
-            bound = _amount(objective["bound"], objective)
-            return f"FEASIBLE, {objective['name']} {_amount(objective['value'], objective)}, lower bound {bound} (gap {gap:.2f} %)"
+            bound = objective_amount(objective["bound"], objective)
+            if objective["value"] == objective["bound"]:
+                return f"FEASIBLE, {objective['name']} {bound}: no plan is below it, but others that attain it may be missing from the list"
+            return f"FEASIBLE, {objective['name']} {best}, lower bound {bound} (gap {gap:.2f} %)"
         case "INFEASIBLE":
             return f"INFEASIBLE: no strategy of the space {r['space']['name']} can run"
         case _:
-            return "UNKNOWN: the limit was reached before any plan was found"
+            bound = objective_amount(objective["bound"], objective)
+            return f"UNKNOWN: the limit was reached before any plan was found; no plan is below {bound}"
 
 
-def _amount(value: int | None, objective: Json) -> str:
-    if value is None:
-        return "unknown"
-    return milliseconds(value) if objective["unit"] == "ns" else f"{value:,} {objective['unit']}"
+def objective_amount(value: int | None, objective: Json) -> str:
+    """An objective value in its own unit: time in ms, cost as the exact integer."""
+    match objective["unit"]:
+        case _ if value is None:
+            return "unknown"
+        case "ns":
+            return milliseconds(value)
+        case "gpu-ns":
+            return milliseconds(value).replace("ms", "GPU-ms")
+        case "gpus":
+            return f"{value:,} GPU{'' if value == 1 else 's'}"
+        case unit:
+            return f"{value:,} {unit}"
+
+
+def achieved(value: int | None, objective: Json, m: Json) -> str:
+    """What the objective is named after, from a plan's metrics, beside the value that was minimised."""
+    amount = objective_amount(value, objective)
+    match objective["name"]:
+        case "throughput":
+            return f"{m['tokens_per_s']:,} tokens/s ({amount})"
+        case "throughput_per_gpu":
+            return f"{m['tokens_per_s_per_gpu']:,} tokens/s/GPU ({amount})"
+        case "cost":
+            price = m["uusd_per_million_tokens"]
+            return f"${price // 10**6:,}.{price % 10**6:06d} per million tokens ({amount})"
+        case _:
+            return amount
 
 
 def milliseconds(ns: int) -> str:
@@ -100,10 +137,12 @@ def _reference(r: Json) -> list[str]:
         case "infeasible":
             return [f"{name}: cannot run", *_sentences(ref["broken"]), ""]
         case "not optimal":
-            lines = [f"{name}: {_amount(ref['value'], r['objective'])}, {ref['excess_pct']:g} % above the best; the difference by term:"]
+            lines = [
+                f"{name}: {objective_amount(ref['value'], r['objective'])}, {ref['excess_pct']:g} % above the best; the difference by term:"
+            ]
             return [*lines, *difference_lines(ref["difference_ns"]), ""]
         case standing:
-            return [f"{name}: {standing}, {_amount(ref['value'], r['objective'])}", ""]
+            return [f"{name}: {standing}, {objective_amount(ref['value'], r['objective'])}", ""]
 
 
 def difference_lines(difference: dict[str, int]) -> list[str]:
@@ -131,7 +170,7 @@ def prove_text(r: Json) -> str:
         proved = "INFEASIBLE: the plan cannot run; it breaks"
         tried = "UNKNOWN: the best completion found of the plan breaks these rules; another may not"
         return "\n".join([*lines, proved if r["status"] == "INFEASIBLE" else tried, *_sentences(r["broken"])])
-    value, bound = _amount(r["value"], r["objective"]), _amount(r["bound"], r["objective"])
+    value, bound = achieved(r["value"], r["objective"], plan["metrics"]), objective_amount(r["bound"], r["objective"])
     lines += [*plan_table([plan]), ""]
     match r["status"]:
         case "OPTIMAL":
@@ -152,7 +191,8 @@ def prove_text(r: Json) -> str:
     lines += _robustness(r["robustness"]) if "robustness" in r else []
     if not r["reproducible"]:
         lines.append(WALL_LIMITED)
-    lines.append(f"{r['strategies']} strategies, route {r['proof']['route']}, confirmed by the solver-free checker; {trust(r)}")
+    seen = "" if r["whole"] else " looked at before the limit was reached"
+    lines.append(f"{r['strategies']} strategies{seen}, route {r['proof']['route']}, confirmed by the solver-free checker; {trust(r)}")
     return "\n".join(lines)
 
 

@@ -181,6 +181,7 @@ def prove_json(instance: Instance, verdict: Verdict, options: Options, seconds: 
         "bound": claim.bound,
         "gap_ppm": gap_ppm(evaluation.value, claim.bound),
         "strategies": claim.strategies,
+        "whole": not claim.limited,
         "reproducible": not claim.wall_limited,
         "proof": proof_json(verdict.certificate, claim.route),
     }

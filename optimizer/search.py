@@ -109,7 +109,7 @@ def _beats_every_completion(instance: Instance, stated: PlanFile, ours: Candidat
     """Whether the best plan is below every plan that the file may mean, not only below the completion found."""
     s, best = ours.plan.strategy, claim.optimal[0].value
     if stated.placement is not None or not instance.architecture.moe_layers:
-        return True  # what may be left open is the split, which is chosen exactly
+        return True  # what may be left open is the split, the best one for this placement was taken
     if claim.status is Status.OPTIMAL:
         return s not in {c.plan.strategy for c in claim.optimal}
     proved = {(instance.load_of_moe_layer(f.row), f.ranks): f.least for f in claim.facts}
@@ -212,11 +212,15 @@ def _default_plan(instance: Instance, strategy: Strategy, stated: PlanFile) -> P
 def _best_completion(instance: Instance, strategy: Strategy, stated: PlanFile) -> Plan | None:
     """The cheapest plan of the strategy, keeping the stages or placement that the file states."""
     terms = Terms(instance)
-    found = Completion(instance, terms).complete(Bounds(instance, terms), strategy)
+    bounds = Bounds(instance, terms)
+    if stated.placement is not None:
+        split = bounds.split_of(strategy, stated.placement)
+        return None if split is None else Plan(strategy, split.stages, stated.placement)
+    found = Completion(instance, terms).complete(bounds, strategy)
     if isinstance(found, str) or found[1] is None:
         return None
     plan = found[1].plan
-    return plan._replace(stages=stated.stages or plan.stages, placement=stated.placement or plan.placement)
+    return plan._replace(stages=stated.stages or plan.stages)
 
 
 def gap_ppm(value: int | None, bound: int | None) -> int | None:

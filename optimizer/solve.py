@@ -1,5 +1,6 @@
 """CP-SAT: the joint model's answer, as a claim for the checker. The only mapping of solver statuses."""
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 from ortools.sat.python import cp_model
@@ -69,9 +70,12 @@ def solve_jointly(instance: Instance, epsilon_ppm: int, limits: SolverLimits, pr
     progress(f"joint model: {len(model.proto.variables)} variables, {len(model.proto.constraints)} rows")
     found: list[Candidate] = []
     bound: int | None = None
+    left, late = limits, False
     while True:
-        solver = make_solver(limits)
-        status = read_status(solver.solve(model))
+        solver = make_solver(left)
+        status = _run(solver, model)
+        if status in (Status.FEASIBLE, Status.UNKNOWN):
+            late = left.seconds is not None and solver.deterministic_time < 0.99 * left.deterministic
         if status in (Status.INFEASIBLE, Status.UNKNOWN):
             break
         proved = round(solver.best_objective_bound) * tables.quantum * tables.divisor
@@ -84,9 +88,28 @@ def solve_jointly(instance: Instance, epsilon_ppm: int, limits: SolverLimits, pr
         if status is Status.FEASIBLE:
             break
         model.add_bool_and(~variables.strategy[plan.strategy])
+        left = _less(left, solver)
     whole = status in (Status.OPTIMAL, Status.INFEASIBLE)
     claim = _claim(tables, found, bound if whole else root_bound(instance), whole, epsilon_ppm)
-    return claim._replace(wall_limited=not whole and limits.seconds is not None and solver.wall_time >= limits.seconds)
+    return claim._replace(wall_limited=late)
+
+
+def _less(limits: SolverLimits, solver: cp_model.CpSolver) -> SolverLimits:
+    """What a solve has left of the limits of the whole."""
+    seconds = None if limits.seconds is None else max(0.0, limits.seconds - solver.wall_time)
+    return limits._replace(deterministic=max(0.0, limits.deterministic - solver.deterministic_time), seconds=seconds)
+
+
+def _run(solver: cp_model.CpSolver, model: cp_model.CpModel) -> Status:
+    """Solve in a thread, so that Ctrl-C stops it and is not swallowed: CP-SAT would keep the signal to itself."""
+    solver.parameters.catch_sigint_signal = False
+    with ThreadPoolExecutor(1) as pool:
+        running = pool.submit(solver.solve, model)
+        try:
+            return read_status(running.result())
+        except KeyboardInterrupt:
+            solver.stop_search()
+            raise
 
 
 def _plan(solver: cp_model.CpSolver, tables: Tables, variables: Variables) -> Plan:

@@ -70,7 +70,7 @@ def _changes(value: Any) -> Iterator[tuple[str, Any]]:
         for name, new in (("+1", value + 1), ("-1", value - 1), ("*2", value * 2), ("0", 0), ("negative", -value or -1)):
             if new != value:
                 yield name, new
-        yield from (("float", float(value)), ("true", True), ("text", str(value)), ("31 digits", 10**30))
+        yield from (("float", float(value)), ("true", True), ("text", str(value)), ("61 digits", 10**60))
     elif isinstance(value, str):
         yield from (("other text", new) for new in (*WORDS, value + "x", value[::-1]) if new != value)
         yield "number", 1

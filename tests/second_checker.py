@@ -39,13 +39,18 @@ def verdict(text: str, instance_text: str | None = None) -> tuple[bool, str]:
     return True, "proved"
 
 
+def canonical_hash(instance: Instance) -> str:
+    text = json.dumps(json.loads(instance.model_dump_json()), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return sha256(text.encode("utf-8")).hexdigest()
+
+
 def instance_of(digest: str | None, inside: Json, given: str | None) -> Instance:
     texts = [text for text in (given, None if inside is None else json.dumps(inside)) if text is not None]
     try:
         found = [Instance.model_validate_json(text) for text in texts]
     except ValueError as error:
         raise No("not an instance") from error
-    need({sha256(i.model_dump_json().encode()).hexdigest() for i in found} == {digest}, "no instance, or another one")
+    need({canonical_hash(i) for i in found} == {digest}, "no instance, or another one")
     return found[0]
 
 

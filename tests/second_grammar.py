@@ -25,7 +25,7 @@ def read(text: str) -> Json:
         return dict(pairs)
 
     def whole(digits: str) -> int:
-        need(len(digits.lstrip("-")) <= 30, "an integer of more than 30 digits")
+        need(len(digits.lstrip("-")) <= 60, "an integer of more than 60 digits")
         return int(digits)
 
     def never(_: str) -> Json:
@@ -62,7 +62,7 @@ def fits(shape: Any, x: Json) -> bool:
     return type(x) is type(shape) and bool(x == shape)
 
 
-NATURAL, POSITIVE, DEGREE, MAYBE = range(10**30), range(1, 10**30), range(1, 100_001), (None, range(10**30))
+NATURAL, POSITIVE, DEGREE, MAYBE = range(10**60), range(1, 10**60), range(1, 10_000_001), (None, range(10**60))
 PLAN = {"degrees": dict.fromkeys(DEGREES, DEGREE), "order": ORDERS, "stages": (None, [DEGREE]), "placement": (None, [[[NATURAL]]])}
 PRICED = {"plan": PLAN | {"stages": [DEGREE], "placement": [[[NATURAL]]]}, "value": NATURAL}
 CLASS = {"ranks": POSITIVE, "slots": POSITIVE, "speed=": POSITIVE, "memory=": MAYBE}

@@ -176,7 +176,7 @@ REFUSED: dict[str, Callable[[], str]] = {
     "a negative value": lambda: with_claim(optimal(), value=-1),
     "true as a number": lambda: with_claim(optimal(), value=True),
     "text as a number": lambda: with_claim(optimal(), value=str(optimal()["claim"]["value"])),
-    "30 digits": lambda: with_claim(optimal(), complete_to=10**30 - 1),
+    "60 digits": lambda: with_claim(optimal(), complete_to=10**60 - 1),
     "a fact with a row that is not there": lambda: json.dumps(
         optimal() | {"facts": [{"row": 999, "ranks": 2, "least": 1, "argument": prices()}]}
     ),

@@ -92,14 +92,14 @@ ODD = {
     "not a number": '{"a": NaN}',
     "infinity": '{"a": -Infinity}',
     "a name twice": '{"a": 1, "a": 1}',
-    "31 digits": '{"a": ' + "1" * 31 + "}",
+    "61 digits": '{"a": ' + "1" * 61 + "}",
     "65 levels": '{"a": ' + "[" * 63 + "1" + "]" * 63 + "}",
     "a list": "[]",
     "nothing": "",
 }
 PLAIN = {
     "names of its own": '{"a": {"b": [null, true, "c"]}}',
-    "30 digits": '{"a": -' + "1" * 30 + "}",
+    "60 digits": '{"a": -' + "1" * 60 + "}",
     "64 levels": '{"a": ' + "[" * 61 + "1" + "]" * 61 + "}",
 }
 
