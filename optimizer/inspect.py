@@ -13,7 +13,7 @@ from models.packing import Refused
 from models.strategy import PlanFile, Strategy, fill_degrees
 from optimizer.check import Verdict, check
 from optimizer.reading import read_record, read_text
-from optimizer.report import tool_versions
+from optimizer.versions import tool_versions
 
 MOST_BYTES = 64_000_000
 

@@ -1,7 +1,6 @@
 """Results as JSON-able objects: the contract of the command line, one function per object."""
 
 from hashlib import sha256
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from models.certificate import Certificate
@@ -12,21 +11,10 @@ from models.result import Candidate, Claim, Status
 from models.rules import Violation
 from models.strategy import Plan
 from optimizer.search import Options, Verdict, gap_ppm, resolve
+from optimizer.versions import tool_versions as tool_versions
 
 MIB = 1 << 20
 Json = dict[str, Any]
-
-
-def tool_versions(seed: int) -> Json:
-    """What produced a result."""
-    return {"shardproof": _version("shardproof"), "cost_model": COST_MODEL, "ortools": _version("ortools"), "seed": seed}
-
-
-def _version(package: str) -> str | None:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None
 
 
 def header(command: str, status: str, instance: Instance, options: Options, seconds: float) -> Json:

@@ -77,6 +77,10 @@ def test_importing_the_checker_loads_no_solver() -> None:
     assert not loaded & {"ortools", "numpy", "pandas", "typer", "yaml"}
 
 
+def test_the_check_command_loads_neither_solver_nor_search() -> None:
+    assert not loaded_by("optimizer.inspect") & {"ortools", "numpy", "pandas"}
+
+
 def test_importing_the_command_line_loads_nothing_heavy() -> None:
     assert not loaded_by("optimizer.cli") & {"ortools", "numpy", "pandas", "pydantic"}
 

@@ -162,3 +162,21 @@ def test_an_open_plan_is_not_called_worse_than_a_plan_it_ties_with() -> None:
         degrees = {"tp": 1, "dp": 4, "pp": 1, "etp": 1, "ep": 4, "edp": 1}
         plan = PlanFile.model_validate_json(json.dumps({"degrees": degrees, "order": both[1]}))
         assert judge(instance, plan, Options(effort=1), lambda _: None).status in ("OPTIMAL", "UNKNOWN")
+
+
+def test_where_a_plan_states_its_placement_the_split_is_the_best_for_that_placement() -> None:
+    data = content()
+    data["cluster"]["pools"][0] |= {"nodes": 1, "gpus_per_node": 4, "scale_up_domain_gpus": 4}
+    data["cluster"]["pools"][0]["accelerator"] |= {"peak_flop_per_s": {"bf16": 10**17}, "expert_gemm_efficiency_ppm": 1}
+    data["cluster"]["pools"][0]["accelerator"] |= {"hbm_bytes_per_s": 10**17}
+    data["architecture"] |= {"vocabulary_size": 1}
+    data["architecture"]["layers"][0]["count"] = 3
+    data["architecture"]["layers"][0]["ffn"] |= {"experts": 4, "top_k": 1, "intermediate_size": 512}
+    data["workload"]["sequences"] = 64
+    data |= {"expert_load": {"counts": [[3, 1, 1, 3]], "source": "made up"}}
+    data["space"] |= {"ep": [2], "tp": [1], "cp": [1], "dp": [2], "pp": [2], "microbatches": [1]}
+    even, uneven = [[0, 1], [2, 3]], [[0, 3], [1, 2]]
+    degrees = Strategy(1, 1, 2, 2, 1, 2, 1, 1, 1).degrees()
+    plan = PlanFile.model_validate_json(json.dumps({"degrees": degrees, "placement": [uneven, even, even]}))
+    verdict = judge(read(data), plan, Options(), lambda _: None)
+    assert (verdict.status, verdict.plan.stages) == ("OPTIMAL", (1, 2))
