@@ -5,7 +5,7 @@ from typing import Any
 
 from models.certificate import Certificate
 from models.evaluate import COST_MODEL_ASSUMPTIONS, Evaluation, evaluate, tokens_per_s, usd_per_million_tokens
-from models.instance import COST_MODEL, Instance
+from models.instance import Instance
 from models.objective import UNITS
 from models.result import Candidate, Claim, Status
 from models.rules import Violation
