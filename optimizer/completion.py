@@ -17,6 +17,7 @@ from optimizer.placing.place import arrange, place, place_touching
 
 CLOSE = 2_000  # a plan within one part in this of its strategy's bound is good enough
 WORTHWHILE = 2_000  # a layer is left alone when its heaviest rank is within one part in this of the closed forms
+COARSE = 20_000  # counts per rank up to this are expected to be placed and proved exactly
 ROUNDS = 150  # of column generation, for one layer
 MOST_ATTEMPTS = 400  # layers attacked in one search
 
@@ -82,8 +83,11 @@ class Completion:
         contents = self._contents.get((loads, ep)) or place(loads, ep)
         return arrange(contents, loads, top_k, patterns)
 
-    def strengthen(self, plan: Plan) -> bool:
-        """Attack the layers of a plan whose heaviest rank is well above what is proved; whether anything was gained."""
+    def strengthen(self, plan: Plan, coarse_only: bool) -> bool:
+        """Attack the layers of a plan whose heaviest rank is well above what is proved; whether anything was gained.
+
+        With `coarse_only`, layers of large counts are left alone: those seldom close to the last token.
+        """
         from optimizer.placing.solve import solve_placement
 
         gained, ranks = False, plan.strategy.ep
@@ -91,7 +95,7 @@ class Completion:
             loads = self.instance.load_of_moe_layer(n)
             key, heaviest = (loads, ranks), max(sum(loads[e] for e in rank) for rank in contents)
             closed = least_maximum(loads, ranks)
-            near = heaviest - closed <= closed // WORTHWHILE
+            near = heaviest - closed <= closed // WORTHWHILE or (coarse_only and closed > COARSE)
             if near or key in self._tried or load_classes(loads) == 1 or len(self._tried) >= MOST_ATTEMPTS:
                 continue
             self._tried.add(key)

@@ -17,7 +17,7 @@ from models.objective import near_limit, value_of
 from models.result import Candidate, Claim, Status
 from models.strategy import Strategy
 from models.terms import Terms
-from optimizer.completion import Completion
+from optimizer.completion import CLOSE, Completion
 from optimizer.factors import LARGEST, Survey, joined, survey
 
 Progress = Callable[[str], None]
@@ -210,11 +210,14 @@ def enumerate_space(instance: Instance, epsilon_ppm: int, effort: Effort, progre
 def _strengthen(completion: Completion, pricing: Pricing, deadline: float | None, progress: Progress) -> bool:
     """Whether arguments or better placements were found for the plans that leave a gap below the best value."""
     best = min((d.candidate.value for d in pricing.done), default=None)
-    gaps = [d for d in pricing.done if best is not None and d.bound <= best and d.bound < d.candidate.value]
+    if best is None or pricing.bound is None:
+        return False
+    gaps = [d for d in pricing.done if d.bound <= best and d.bound < d.candidate.value]
+    coarse_only = best - pricing.bound <= best // CLOSE
     for d in sorted(gaps):
         if deadline is not None and time.monotonic() > deadline:
             return False
-        if completion.strengthen(d.candidate.plan):
+        if completion.strengthen(d.candidate.plan, coarse_only):
             progress(f"{len(completion.facts)} placement arguments, the last for {d.candidate.plan.strategy.label()}")
             return True
     return False

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
@@ -177,3 +178,21 @@ def test_out_folders_hold_the_certificate_of_their_result(tmp_path: Path) -> Non
     result = json.loads((tmp_path / "out" / "search.json").read_text(encoding="utf-8"))
     assert result["status"] == Status.OPTIMAL
     assert check_json(tmp_path / "out" / "certificate.json")["status"] == "VALID"
+
+
+LOADS = INSTANCES.parent.parent / "shared" / "data" / "loads"
+
+
+@pytest.mark.skipif(not LOADS.is_dir(), reason="needs the recorded expert loads in ../shared/data/loads")
+@pytest.mark.parametrize("trace", ["decode_in1000out1000", "prefill_in4096"])
+@pytest.mark.parametrize("nodes", [8, 16])
+def test_real_loads_are_proved_within_a_thousandth(trace: str, nodes: int, tmp_path: Path) -> None:
+    counts = np.load(LOADS / f"dsv3_sglang_{trace}.npy").astype(int).tolist()
+    instance = json.loads((INSTANCES / "deepseek_v3_64gpu.json").read_text(encoding="utf-8"))
+    instance["cluster"]["pools"][0]["nodes"] = nodes
+    instance |= {"expert_load": {"counts": counts, "source": "recorded"}, "reference": None}
+    (tmp_path / "i.json").write_text(json.dumps(instance), encoding="utf-8")
+    result = json.loads(run("search", tmp_path / "i.json", "--certificate", tmp_path / "c.json", "--quiet", "--json")[1])
+    assert result["gap_ppm"] <= 1000
+    claim = check_json(tmp_path / "c.json")["claim"]
+    assert claim["value"] - claim["bound"] <= claim["value"] // 1000
