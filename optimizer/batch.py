@@ -13,9 +13,10 @@ from models.errors import InputError, VerificationError
 from models.instance import COST_MODEL, Instance
 from optimizer.certify import certificate_of
 from optimizer.output import check_free, make_folder, to_json, write_file
-from optimizer.reading import check_path, parse_value, read_record, read_with_overrides, set_path, validate
+from optimizer.reading import parse_value, read_record, read_with_overrides, validate
 from optimizer.report import Json, header, search_json, tool_versions
 from optimizer.search import Options, find
+from optimizer.settings import check_path, set_path, short_name
 
 MOST_VARIANTS = 100_000
 
@@ -180,16 +181,31 @@ def describe_changes(rows: list[Json], axes: list[Axis]) -> str:
     sentences = []
     for fixed, members in groups.items():
         where = ", ".join(f"{a.path} = {v}" for a, v in zip(others, fixed, strict=True))
-        for before, after in pairwise(members):
+        for before, after in pairwise(row for row in members if _decided(row)):
             if _changed(before, after):
                 step = f"between {along.path} = {before[along.path]} and {after[along.path]}"
                 sentences.append(f"{where + ': ' if where else ''}{step}, from {_best(before)} to {_best(after)}")
+    undecided = _undecided_text(rows, axes)
     if not sentences:
-        return f"The best strategy is the same for every value of {along.path} tried" + (
-            " at each setting of the others." if others else "."
+        everywhere = " at each setting of the others." if others else "."
+        return (
+            f"The best strategy is the same for every value of {along.path} {'compared' if undecided else 'tried'}{everywhere}{undecided}"
         )
     shown = "; ".join(sentences[:5]) + (f"; and {len(sentences) - 5} more changes" if len(sentences) > 5 else "")
-    return f"The best strategy changes {shown}."
+    return f"The best strategy changes {shown}.{undecided}"
+
+
+def _decided(row: Json) -> bool:
+    """Whether a row says anything of the best strategy: it did not fail, and a plan was found or proved not to exist."""
+    return row["error"] is None and row["status"] != "UNKNOWN"
+
+
+def _undecided_text(rows: list[Json], axes: list[Axis]) -> str:
+    """The rows that were left out of the comparison."""
+    left_out = [row for row in rows if not _decided(row)]
+    shown = [", ".join(f"{a.path} = {row[a.path]}" for a in axes) + f" ({row['status'].lower()})" for row in left_out[:5]]
+    more = [f"{len(left_out) - 5} more"] if len(left_out) > 5 else []
+    return f" Not compared: {'; '.join([*shown, *more])}." if left_out else ""
 
 
 def _changed(before: Json, after: Json) -> bool:
@@ -198,11 +214,11 @@ def _changed(before: Json, after: Json) -> bool:
 
 
 def _best(row: Json) -> str:
-    return row["best"] or ("nothing (" + ("failed" if row["error"] else row["status"].lower()) + ")")
+    return row["best"] or f"nothing ({row['status'].lower()})"
 
 
 def _settings_text(settings: tuple[tuple[str, str], ...]) -> str:
-    return " ".join(f"{path.rsplit('.', 1)[-1]}={value}" for path, value in settings)
+    return " ".join(f"{short_name(path)}={value}" for path, value in settings)
 
 
 def _table_text(rows: list[Json], axes: list[Axis]) -> str:
@@ -210,12 +226,12 @@ def _table_text(rows: list[Json], axes: list[Axis]) -> str:
     import pandas as pd
 
     shown = [
-        {a.path.rsplit(".", 1)[-1]: row[a.path] for a in axes}
+        {short_name(a.path): row[a.path] for a in axes}
         | {"status": row["status"], "best": row["best"] or "-", "value": row.get("value"), "tokens/s": row.get("tokens_per_s")}
         | ({"reference": row["reference"]} if "reference" in row else {})
         for row in rows[:60]
     ]
-    text: str = pd.DataFrame(shown).astype(object).fillna("-").to_string(index=False)
+    text: str = pd.DataFrame(shown, dtype=object).fillna("-").to_string(index=False)
     return text + (f"\n... and {len(rows) - 60} more rows in results.csv" if len(rows) > 60 else "")
 
 

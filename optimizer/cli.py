@@ -2,26 +2,37 @@
 
 import gc
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from optimizer.outcomes import EXIT_OF_PROOF, EXIT_OF_SEARCH, INFEASIBLE, REFUTED, outcomes
+from optimizer.outcomes import EXIT_OF_PROOF, EXIT_OF_SEARCH, INFEASIBLE, REFUTED, outcomes, progress
 
 if TYPE_CHECKING:
     from models.instance import Instance
     from optimizer.search import Options
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
-batch = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Solve variants of one instance.")
+PLAIN: dict[str, Any] = {"no_args_is_help": True, "rich_markup_mode": None}
+app = typer.Typer(**PLAIN, add_completion=False, pretty_exceptions_enable=False, context_settings={"help_option_names": ["-h", "--help"]})
+batch = typer.Typer(**PLAIN, help="Solve variants of one instance.")
 app.add_typer(batch, name="batch")
 
 
+def _say_version(wanted: bool) -> None:
+    from optimizer.report import tool_versions
+
+    if wanted:
+        tool = tool_versions(0)
+        typer.echo(f"shardproof {tool['shardproof']} (cost model {tool['cost_model']}, ortools {tool['ortools']})")
+        raise typer.Exit
+
+
 @app.callback()
-def describe() -> None:
+def describe(
+    version: Annotated[bool, typer.Option("--version", callback=_say_version, is_eager=True, help="the versions")] = False,
+) -> None:
     """Finds the best way to spread a large language model over a GPU cluster, and proves it."""
 
 
@@ -30,12 +41,7 @@ PlanPath = Annotated[Path, typer.Argument(help="plan file; only `degrees` is nee
 Overrides = Annotated[list[str] | None, typer.Option("--set", metavar="PATH=VALUE", help="override one field of the instance")]
 Space = Annotated[str | None, typer.Option(help="classic or folded, instead of the instance's space")]
 Objective = Annotated[str | None, typer.Option(help="latency, throughput, throughput_per_gpu, cost or gpus")]
-Effort = Annotated[
-    int,
-    typer.Option(
-        min=1, max=10**9, help="deterministic limit: 1 is a thousand steps of the enumeration, or 0.1 deterministic solver seconds"
-    ),
-]
+Effort = Annotated[int, typer.Option(min=1, max=10**9, help="limit: thousands of enumeration steps, or 0.1 deterministic solver seconds")]
 Seconds = Annotated[float | None, typer.Option(min=0.0, help="wall limit; a result that it cuts short is not reproducible")]
 Seed = Annotated[int, typer.Option(min=0, max=2**31 - 1, help="of the solver")]
 Workers = Annotated[int, typer.Option(min=1, max=256, help="solver threads (joint route)")]
@@ -46,18 +52,6 @@ Force = Annotated[bool, typer.Option("--force", help="write into a folder that i
 CertificateOut = Annotated[Path | None, typer.Option("--certificate", metavar="FILE", help="write the proof, for `check`")]
 Robust = Annotated[str | None, typer.Option(metavar="PCT", help="also the plan of least regret with coefficients off by PCT percent")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="no progress on stderr")]
-
-Progress = Callable[[str], None]
-
-
-def _progress(quiet: bool) -> Progress:
-    started = time.monotonic()
-
-    def say(message: str) -> None:
-        if not quiet:
-            typer.echo(f"[{time.monotonic() - started:6.1f} s] {message}", err=True)
-
-    return say
 
 
 def _load(path: Path, overrides: list[str] | None, space: str | None, objective: str | None) -> "Instance":
@@ -98,7 +92,9 @@ def search(
     workers: Workers = 1,
     robust: Robust = None,
     certificate: CertificateOut = None,
-    all_: Annotated[bool, typer.Option("--all", help="the certificate covers the near-optimal strategies too")] = False,
+    all_: Annotated[
+        bool, typer.Option("--all", help="of --certificate and --out: the proof covers the near-optimal strategies too")
+    ] = False,
     as_json: AsJson = False,
     out: Out = None,
     force: Force = False,
@@ -109,7 +105,7 @@ def search(
     from optimizer.render import search_text
 
     problem, options = _load(instance, set_, space, objective), _options(epsilon, effort, seconds, seed, workers, route)
-    result = run_search(problem, options, Files(out, force, certificate, all_), _progress(quiet), robust)
+    result = run_search(problem, options, Files(out, force, certificate, all_), progress(quiet), robust)
     _emit(result, search_text, as_json)
     return EXIT_OF_SEARCH[result["status"]]
 
@@ -141,7 +137,7 @@ def prove(
     from optimizer.render import prove_text
 
     problem, options = _load(instance, set_, space, objective), _options("0", effort, seconds, seed, workers, route)
-    result = run_prove(problem, read_record(plan, PlanFile), options, Files(out, force, certificate), _progress(quiet), robustness)
+    result = run_prove(problem, read_record(plan, PlanFile), options, Files(out, force, certificate), progress(quiet), robustness)
     _emit(result, prove_text, as_json)
     return EXIT_OF_PROOF[result["status"]]
 
@@ -174,7 +170,6 @@ def audit(
     effort: Effort = 10_000,
     seconds: Seconds = None,
     seed: Seed = 0,
-    workers: Workers = 1,
     as_json: AsJson = False,
     out: Out = None,
     force: Force = False,
@@ -183,8 +178,8 @@ def audit(
     """Which claims of a deployment document can be reproduced?"""
     from optimizer.audit import audit_text, run_audit
 
-    options = _options("0", effort, seconds, seed, workers, "enumeration")
-    result = run_audit(document, tuple(set_ or ()), options, out, force, _progress(quiet))
+    options = _options("0", effort, seconds, seed, 1, "enumeration")
+    result = run_audit(document, tuple(set_ or ()), options, out, force, progress(quiet))
     _emit(result, audit_text, as_json)
     return REFUTED if any(c["verdict"] == "contradicted" for c in result["claims"]) else 0
 
@@ -216,7 +211,7 @@ def explain(
     from optimizer.reading import read_record
 
     problem, options = _load(instance, set_, space, objective), _options("0", effort, seconds, seed, workers, route)
-    result = run_explain(problem, read_record(plan, PlanFile), options, Files(out, force, certificate), _progress(quiet))
+    result = run_explain(problem, read_record(plan, PlanFile), options, Files(out, force, certificate), progress(quiet))
     _emit(result, explain_text, as_json)
     return EXIT_OF_PROOF[result["status"]]
 
@@ -255,7 +250,6 @@ def batch_run(
     effort: Effort = 10_000,
     seconds: Seconds = None,
     seed: Seed = 0,
-    workers: Workers = 1,
     resume: Annotated[bool, typer.Option("--resume", help="go on in a folder of the same batch; solved rows are kept")] = False,
     strict: Annotated[bool, typer.Option("--strict", help="exit 4 when a row failed")] = False,
     as_json: AsJson = False,
@@ -265,10 +259,10 @@ def batch_run(
     """Solve every variant of an instance and say where the best strategy changes."""
     from optimizer.batch import BatchOptions, batch_text, run_batch
 
-    options = _options("0", effort, seconds, seed, workers, "enumeration")
+    options = _options("0", effort, seconds, seed, 1, "enumeration")
     extra = [f"{name}={value}" for name, value in (("space.name", space), ("objective.name", objective)) if value is not None]
     request = BatchOptions(instance, (*(set_ or []), *extra), tuple(vary), out, resume, force)
-    result = run_batch(request, options, _progress(quiet))
+    result = run_batch(request, options, progress(quiet))
     _emit(result, batch_text, as_json)
     return 4 if strict and result["failed"] else 0
 

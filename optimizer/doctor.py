@@ -1,6 +1,7 @@
 """Is this installation sound? Versions, the solver's known defect, and one tiny instance by both routes."""
 
 import platform
+import time
 from typing import Any
 
 from models.errors import VerificationError
@@ -8,7 +9,7 @@ from models.instance import FORMAT, Instance
 from models.result import Status
 from optimizer.encoding.canary import observe
 from optimizer.reading import validate
-from optimizer.report import Json, tool_versions
+from optimizer.report import Json, header
 from optimizer.search import Options, find
 
 _ASSUMED = {"*": "assumed: round figures for a self-test"}
@@ -74,6 +75,7 @@ TINY: Json = {
 
 def run_doctor() -> Json:
     """Versions and self-tests; status OK or FAULTY."""
+    started = time.monotonic()
     canary = observe()
     instance = validate(TINY, Instance, "self-test")
     values = {}
@@ -85,10 +87,9 @@ def run_doctor() -> Json:
             values[route] = None
             values[f"{route}_error"] = str(error)  # type: ignore[assignment]
     agree = values["enumeration"] is not None and values["enumeration"] == values["joint"]
-    return {
-        "schema": "shardproof/doctor/1",
-        "status": "OK" if agree and canary.safe else "FAULTY",
-        "tool": tool_versions(0) | {"python": platform.python_version()},
+    found = header("doctor", "OK" if agree and canary.safe else "FAULTY", instance, Options(), time.monotonic() - started)
+    return found | {
+        "tool": found["tool"] | {"python": platform.python_version()},
         "solver_defect": {
             "issue": "google/or-tools 5293",
             "present": canary.defect_present,

@@ -1,8 +1,9 @@
-"""Exit codes, and what is said when a command ends early."""
+"""Exit codes, and what goes to stderr: progress, and why a command ended early."""
 
 import functools
 import os
 import sys
+import time
 from collections.abc import Callable
 from typing import NoReturn, ParamSpec
 
@@ -16,6 +17,17 @@ OUR_BUG, BAD_INPUT, INFEASIBLE, LIMIT, REFUTED, INTERRUPTED = 1, 2, 3, 4, 5, 130
 
 EXIT_OF_SEARCH = {"OPTIMAL": 0, "INFEASIBLE": INFEASIBLE, "FEASIBLE": LIMIT, "UNKNOWN": LIMIT}
 EXIT_OF_PROOF = {"OPTIMAL": 0, "INFEASIBLE": INFEASIBLE, "UNKNOWN": LIMIT, "NOT_OPTIMAL": REFUTED}
+
+
+def progress(quiet: bool) -> Callable[[str], None]:
+    """Says how far a command is, with the seconds since it began; nothing when quiet."""
+    started = time.monotonic()
+
+    def say(message: str) -> None:
+        if not quiet:
+            typer.echo(f"[{time.monotonic() - started:6.1f} s] {message}", err=True)
+
+    return say
 
 
 def leave(code: int, message: str) -> NoReturn:

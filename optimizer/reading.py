@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from models.errors import InputError
+from optimizer.settings import set_path
 
 MAX_FILE_BYTES = 5_000_000
 MAX_FIELDS = 10_000  # of one object
@@ -194,63 +195,3 @@ def parse_value(text: str, origin: str) -> Any:
     if next(_find_unreadable(value, ()), None) is not None:
         raise InputError(f"{origin}: {text.strip()[:40]} is not a number that can be used; write a finite one of at most 30 digits")
     return text.strip() if isinstance(value, float) else value
-
-
-def set_path(data: Any, path: str, value: Any, option: str) -> None:
-    """Set one field of nested data, in place; `option` is named when that fails.
-
-    Steps are separated by dots; list positions are numbers. A list of one element may be stepped
-    through without its index: `cluster.scale_out.latency_ns` skips `pools.0`. A constant so set
-    is marked as assumed in the `sources` beside it.
-    """
-    node, last = _reach(data, path, option)
-    if isinstance(node, list):
-        node[int(last)] = value
-    else:
-        node[last] = value
-        if isinstance(node.get("sources"), dict) and last != "sources":
-            node["sources"][last] = "assumed: set on the command line"
-
-
-def check_path(data: Any, path: str, option: str) -> None:
-    """Raises InputError, naming `option`, when there is nothing to set at a path."""
-    _reach(data, path, option)
-
-
-def _reach(data: Any, path: str, option: str) -> tuple[Any, str]:
-    """The object or list that holds the last step of a path, and that step."""
-    *steps, last = path.split(".")
-    node = data
-    for step in steps:
-        node = _step(node, step, path, option)
-    node = _owner(node, last)
-    if isinstance(node, dict) or (isinstance(node, list) and _position(last, node) is not None):
-        return node, last
-    raise InputError(f"{option} {path}: nothing to set at {last!r}; see `shardproof schema instance` for the fields")
-
-
-def _position(step: str, items: list[Any]) -> int | None:
-    """The list position that a step names; None when it names none."""
-    number = int(step) if step.isascii() and step.isdigit() and len(step) < 8 else len(items)
-    return number if number < len(items) else None
-
-
-def _owner(node: Any, name: str) -> Any:
-    """The object that has `name`, looking through lists of one and objects that only hold such a list."""
-    while True:
-        if isinstance(node, list) and len(node) == 1 and not name.isdigit():
-            node = node[0]
-        elif isinstance(node, dict) and name not in node and set(node) == {"pools"}:
-            node = node["pools"]
-        else:
-            return node
-
-
-def _step(node: Any, step: str, path: str, option: str) -> Any:
-    node = _owner(node, step)
-    if isinstance(node, list) and (position := _position(step, node)) is not None:
-        return node[position]
-    if isinstance(node, dict) and isinstance(node.get(step), dict | list):
-        return node[step]
-    known = ", ".join(sorted(node)) if isinstance(node, dict) else f"0..{len(node) - 1}" if isinstance(node, list) else "nothing"
-    raise InputError(f"{option} {path}: no {step!r} to step into; there is {known[:300]}")

@@ -44,16 +44,17 @@ def _space(space: Json) -> str:
 
 def _headline(r: Json) -> str:
     objective = r["objective"]
-    best = achieved(objective["value"], objective, r["optimal"][0]["metrics"]) if r["optimal"] else "unknown"
+    named = f"{objective['name']} " if objective["name"] in ("latency", "throughput", "cost") else ""  # of others the unit says it
+    best = named + achieved(objective["value"], objective, r["optimal"][0]["metrics"]) if r["optimal"] else "unknown"
     match r["status"]:
         case "OPTIMAL":
-            return f"OPTIMAL in {r['space']['name']}, {objective['name']} {best}"
+            return f"OPTIMAL in {r['space']['name']}, {best}"
         case "FEASIBLE":
             gap = (r["gap_ppm"] or 0) / 10_000
             bound = objective_amount(objective["bound"], objective)
             if objective["value"] == objective["bound"]:
-                return f"FEASIBLE, {objective['name']} {bound}: no plan is below it, but others that attain it may be missing from the list"
-            return f"FEASIBLE, {objective['name']} {best}, lower bound {bound} (gap {gap:.2f} %)"
+                return f"FEASIBLE, {best}: no plan is below it, but others that attain it may be missing from the list"
+            return f"FEASIBLE, {best}, lower bound {bound} (gap {gap:.2f} %)"
         case "INFEASIBLE":
             return f"INFEASIBLE: no strategy of the space {r['space']['name']} can run"
         case _:

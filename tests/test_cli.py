@@ -370,7 +370,7 @@ def test_the_same_input_and_seed_give_the_same_bytes(command: str, tmp_path: Pat
 @pytest.mark.parametrize("command", SOLVING)
 @pytest.mark.parametrize(
     "option",
-    ["--effort=10", "--seconds=60", "--seed=1", "--workers=1", "--json", "--out", "--force", "--quiet", "--set=workload.sequences=128"],
+    ["--effort=10", "--seconds=60", "--seed=1", "--json", "--out", "--force", "--quiet", "--set=workload.sequences=128"],
 )
 def test_every_solving_command_takes_the_common_options(command: str, option: str, tmp_path: Path) -> None:
     folder = ["--out", tmp_path / "out"] if command == "batch" or option == "--out" else []
@@ -430,11 +430,83 @@ def test_each_objective_is_solved_to_optimality(objective: str) -> None:
         assert {p["metrics"]["gpus"] for p in found["optimal"]} == {found["objective"]["value"]}
 
 
+PRICED = ("--set", "cluster.price_uusd_per_gpu_hour=2 USD/h")
+
+
+@pytest.mark.parametrize(
+    ("objective", "headline"),
+    [
+        ("latency", "latency {step} ms"),
+        ("throughput", "throughput {tokens_per_s:,} tokens/s ({step} ms)"),
+        ("throughput_per_gpu", "{tokens_per_s_per_gpu:,} tokens/s/GPU ({gpu_ms} GPU-ms)"),
+        ("cost", "cost ${usd} per million tokens ({value:,} gpu-ns x micro-USD/h)"),
+        ("gpus", "{gpus} GPUs"),
+    ],
+)
+def test_the_headline_says_what_the_objective_is_named_after(objective: str, headline: str) -> None:
+    args = ("search", MIXTRAL, "--objective", objective, *PRICED)
+    found, text = quiet_json(*args), run(*args, "--quiet").stdout
+    m, value = found["optimal"][0]["metrics"], found["objective"]["value"]
+    assert m["tokens_per_s"] == 65_536 * 10**9 // m["step_ns"]  # 32 prompts of 2048 tokens
+    dollars = -(-2 * 10**6 * m["gpus"] * m["step_ns"] * 10**6 // (3600 * 10**9 * 65_536))  # micro-USD, rounded up
+    shown = headline.format(
+        **m, value=value, step=_thousandths(m["step_ns"]), gpu_ms=_thousandths(m["step_ns"] * m["gpus"]), usd=f"0.{dollars:06d}"
+    )
+    assert text.splitlines()[0] == f"mixtral8x7b_8gpu: OPTIMAL in folded, {shown}"
+
+
+def _thousandths(ns: int) -> str:
+    return f"{ns // 10**6:,}.{ns // 1000 % 1000:03d}"
+
+
+@pytest.mark.parametrize(("objective", "sentence"), [("gpus", "uses more GPUs"), ("cost", "above the best by computation alone")])
+def test_the_ledger_speaks_of_time_only_where_time_is_minimised(objective: str, sentence: str, tmp_path: Path) -> None:
+    plan = write(tmp_path / "p.json", {"degrees": {"tp": 1, "dp": 8, "ep": 8}})
+    text = run("explain", MIXTRAL, plan, "--objective", objective, *PRICED, "--quiet", "--seconds", "60").stdout
+    assert sentence in text
+    assert "too long" not in text
+
+
+@pytest.mark.parametrize("objective", ["latency", "gpus"])
+def test_strategies_that_tie_are_listed_in_the_stated_order(objective: str, tmp_path: Path) -> None:
+    found = json.loads(run("search", MIXTRAL, "--objective", objective, "--json", "--quiet", "--out", tmp_path / "out").stdout)
+    names = ("replicas", "pp", "tp", "cp", "dp", "microbatches", "ep", "etp")
+    keys = [[p["degrees"][n] for n in names] for p in found["optimal"]]
+    assert len(keys) > 1
+    assert keys == sorted(keys)
+    deployed = json.loads((tmp_path / "out" / "optimized_parallel_strategy.json").read_text(encoding="utf-8"))
+    assert deployed["degrees"] == found["optimal"][0]["degrees"]
+
+
+@pytest.mark.parametrize("option", ["--help", "-h"])
 @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
-def test_every_command_explains_itself(command: list[str]) -> None:
-    result = run(*command, "--help")
+def test_every_command_explains_itself(command: list[str], option: str) -> None:
+    result = run(*command, option)
     assert result.exit_code == 0
     assert "Usage:" in result.stdout
+
+
+def test_the_version_names_program_cost_model_and_solver() -> None:
+    result = run("--version")
+    assert result.exit_code == 0
+    assert re.fullmatch(r"shardproof [0-9.]+ \(cost model shardproof-cost/1, ortools 9\.15\.6755\)\n", result.stdout)
+
+
+@pytest.mark.parametrize("command", ["audit", "batch"])
+def test_solver_threads_are_not_offered_where_no_solver_runs(command: str, tmp_path: Path) -> None:
+    result = run(*SOLVING[command], "--out", tmp_path / "out", "--workers", "2")
+    assert result.exit_code == 2
+    assert "--workers" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("limit", "code", "status"),
+    [("ttft_ns=600ms", 3, "INFEASIBLE"), ("ttft_ns=700 ms", 0, "OPTIMAL"), ("min_tokens_per_s=97000", 3, "INFEASIBLE")],
+)
+def test_a_field_of_an_object_that_the_file_leaves_out_can_be_set(limit: str, code: int, status: str) -> None:
+    assert "limits" not in json.loads(MIXTRAL.read_text(encoding="utf-8"))["objective"]
+    result = run("search", MIXTRAL, "--json", "--quiet", "--set", f"objective.limits.{limit}")
+    assert (result.exit_code, json.loads(result.stdout)["status"]) == (code, status)
 
 
 # Plan files
@@ -605,16 +677,31 @@ def test_an_invalid_variant_is_a_row_with_its_sentence(tmp_path: Path) -> None:
     assert "lots" in rows[1]["error"]
     assert [bool(r["error"]) for r in rows] == [False, True, False]
     assert rows[2]["status"] == "INFEASIBLE"
-    assert "lots" in last
+    assert re.search(r"= 81559 MiB and 8 GB, from EP1 TP8 PP1 ETP8 to nothing \(infeasible\)\.", last)
+    assert last.endswith("Not compared: cluster.accelerator.memory_bytes = lots (failed).")
     args = ("batch", "run", LLAMA, "--vary", vary, "--quiet")
     assert run(*args, "--out", tmp_path / "lenient").exit_code == 0
     assert run(*args, "--out", tmp_path / "strict", "--strict").exit_code == 4
 
 
 def test_figures_of_the_table_stay_whole_numbers_beside_a_row_that_has_none(tmp_path: Path) -> None:
-    _, rows, _ = _batch(tmp_path, "cluster.accelerator.memory_bytes=81559 MiB,8 GB,lots")
+    found, rows, _ = _batch(tmp_path, "cluster.accelerator.memory_bytes=81559 MiB,8 GB,lots")
+    assert f" {rows[0]['value']} " in found["table"]
+    assert not re.search(r"[0-9]\.0\b|NaN|None", found["table"])
     whole = [rows[0][c] for c in ("value", "bound", "strategies", "tp", "step_ns", "tokens_per_s", "memory_mib_per_gpu")]
     assert all(re.fullmatch("[0-9]+", figure) for figure in whole), whole
+
+
+def test_a_column_is_headed_by_the_shortest_path_that_names_one_field(tmp_path: Path) -> None:
+    found, _, _ = _batch(tmp_path, "space.name=classic,folded", "cluster.scale_up.latency_ns=3 us", "workload.sequences=32")
+    assert found["table"].split()[:3] == ["space.name", "scale_up.latency_ns", "sequences"]
+
+
+def test_a_row_that_failed_is_no_change_of_the_best_strategy(tmp_path: Path) -> None:
+    _, _, last = _batch(tmp_path, "cluster.scale_out.latency_ns=5 us,lots,6 us")
+    assert "is the same for every value of cluster.scale_out.latency_ns compared." in last
+    assert "nothing" not in last
+    assert "lots (failed)" in last
 
 
 def test_strict_is_content_when_every_row_was_solved(tmp_path: Path) -> None:
@@ -730,7 +817,11 @@ def test_the_instance_schema_states_the_units(unit: str) -> None:
 def test_doctor_finds_this_installation_sound() -> None:
     result = run("doctor", "--json")
     assert result.exit_code == 0
-    assert json.loads(result.stdout)["status"] == "OK"
+    found = json.loads(result.stdout)
+    assert found.keys() >= COMMON
+    assert found["status"] == "OK"
+    assert found["assumptions"]
+    assert re.fullmatch("[0-9a-f]{64}", found["instance"]["sha256"])
     assert "9.15.6755" in run("doctor").stdout
 
 

@@ -14,7 +14,7 @@ from models.evaluate import evaluate
 from models.instance import Instance
 from models.rules import violations
 from models.units import PPM
-from optimizer.reading import set_path
+from optimizer.settings import set_path
 
 SEEDS = range(40)
 

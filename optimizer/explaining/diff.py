@@ -8,7 +8,7 @@ from models.instance import Instance
 from models.strategy import Plan, PlanFile
 from optimizer.explaining.explanation import amount, signed
 from optimizer.explaining.neighbours import changes
-from optimizer.render import columns, milliseconds, plan_table, trust
+from optimizer.render import columns, objective_amount, plan_table, trust
 from optimizer.report import difference, header, objective_json, plan_json, violation_json
 from optimizer.search import Options, resolve
 
@@ -82,11 +82,11 @@ def diff_text(r: Json) -> str:
 
 
 def _verdict(r: Json) -> str:
-    first, unit = r["plans"][0]["value"], r["objective"]["unit"]
+    first = r["plans"][0]["value"]
     if r["difference"] == 0:
         return "costs the same"
     word, by = ("dearer" if r["difference"] > 0 else "cheaper"), abs(r["difference"])
-    size = milliseconds(by) if unit == "ns" else f"{by:,} {unit}"
+    size = objective_amount(by, r["objective"])
     return f"is {word} by {size} ({100 * by / first:.2f} %)" if first else f"is {word} by {size}"
 
 

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from optimizer.render import WALL_LIMITED, columns, milliseconds, plan_table, trust
+from optimizer.render import WALL_LIMITED, achieved, columns, milliseconds, objective_amount, plan_table, trust
 
 Json = dict[str, Any]
 
@@ -13,11 +13,17 @@ SCALES = {
     "ns": ((10**6, "ms"), (10**3, "us"), (1, "ns")),
     "ppm": ((10**4, "%"),),
 }
-BOUND_SENTENCES = {
+TOO_LONG = {
     "computation": "computation alone takes too long",
     "communication": "with communication it takes too long",
     "best_split": "even the best split takes too long",
 }
+TOO_DEAR = {
+    "computation": "above the best by computation alone",
+    "communication": "above the best with communication",
+    "best_split": "above the best even with the best split",
+}
+BOUND_SENTENCES = {"ns": TOO_LONG, "gpus": dict.fromkeys(TOO_LONG, "uses more GPUs")}  # by the objective's unit; TOO_DEAR for others
 OPEN = ("undecided", "effort", "wall clock")
 
 
@@ -36,7 +42,9 @@ def explain_text(r: Json) -> str:
 def _verdict(r: Json) -> list[str]:
     """The plan, how it stands, and the better plan where there is one."""
     filled = f" (filled in: {', '.join(r['filled_in'])})" if r["filled_in"] else ""
-    lines, value = [f"{r['instance']['name']}: plan {r['plan']['label']}{filled}"], _value(r["value"], r)
+    lines, value = [f"{r['instance']['name']}: plan {r['plan']['label']}{filled}"], ""
+    if r["value"] is not None:
+        value = achieved(r["value"], r["objective"], r["plan"]["metrics"])
     match r["status"]:
         case "OPTIMAL":
             lines += [f"OPTIMAL in {r['space']}: {value}, no plan is below", *plan_table([r["plan"]])]
@@ -54,8 +62,7 @@ def _verdict(r: Json) -> list[str]:
 
 
 def _value(value: int | None, r: Json) -> str:
-    unit = r["objective"]["unit"]
-    return "" if value is None else milliseconds(value) if unit == "ns" else f"{value:,} {unit}"
+    return "" if value is None else objective_amount(value, r["objective"])
 
 
 def _limits(r: Json) -> list[str]:
@@ -144,8 +151,9 @@ def _ledger(r: Json) -> list[str]:
     found = r["ledger"]
     if found is None:
         return ["no ledger: the effort limit ended the enumeration"]
+    sentences = BOUND_SENTENCES.get(r["objective"]["unit"], TOO_DEAR)
     rows = [(f"{n:,}", f"cannot run: {rule}") for rule, n in found["rules"].items()]
-    rows += [(f"{n:,}", BOUND_SENTENCES[bound]) for bound, n in found["bounds"].items() if n]
+    rows += [(f"{n:,}", sentences[bound]) for bound, n in found["bounds"].items() if n]
     near = f"within {found['near_ppm'] / 10_000:g} % of the best" + ("" if found["value_is_optimal"] else " found")
     rows += [(f"{found['near']:,}", near)] if found["near"] else []
     rows += [(f"{found['best']:,}", "optimal" if found["value_is_optimal"] else "not refuted")] if found["best"] else []
