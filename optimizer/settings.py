@@ -125,6 +125,7 @@ def _step(place: _Place, step: str, path: str, option: str) -> _Place:
     raise InputError(f"{option} {path}: no {step!r} to step into; there is {known[:300]}")
 
 
+@cache
 def short_name(path: str) -> str:
     """The shortest end of a path that names one field of the schema: `sequences`, but `space.name`."""
     steps = tuple(path.split("."))
