@@ -69,8 +69,8 @@ class Instance(Record):
             raise ValueError("objective.limits.ttft_ns needs a prefill workload; use tpot_ns for decode")
         if limits.tpot_ns is not None and self.workload.kind != "decode":
             raise ValueError("objective.limits.tpot_ns needs a decode workload; use ttft_ns for prefill")
-        if self.objective.name == "cost" and self.cluster.pool.price_uusd_per_gpu_hour is None:
-            raise ValueError("objective cost needs cluster.pools.0.price_uusd_per_gpu_hour")
+        if self.objective.name == "cost" and not self.cluster.pool.price_uusd_per_gpu_hour:
+            raise ValueError("objective cost needs cluster.pools.0.price_uusd_per_gpu_hour above 0")
         return self
 
     # Identity, not contents: the memo tables of `models.terms` key on the object.
