@@ -36,7 +36,6 @@ from models.units import PPM, ceil_div, dtype_bytes
 
 T = TypeVar("T")
 
-COMPUTE_TERMS = ("attention", "dense_ffn", "router", "shared_experts", "experts", "norms", "embedding", "head")
 COMM_TERMS = ("tp_comm", "cp_comm", "ep_comm", "etp_comm")
 
 

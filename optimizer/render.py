@@ -148,7 +148,9 @@ def _reference(r: Json) -> list[str]:
 
 def difference_lines(difference: dict[str, int]) -> list[str]:
     """Terms by size; positive where the plan is slower than the better one."""
-    terms = sorted(((n, v) for n, v in difference.items() if v), key=lambda t: -abs(t[1]))
+    terms = sorted(
+        ((n, v) for n, v in difference.items() if abs(v) >= 1000), key=lambda t: -abs(t[1])
+    )  # what would show as 0.000 is left out
     return columns([(name, ("+" if ns > 0 else "-") + milliseconds(abs(ns))) for name, ns in terms]) if terms else []
 
 
@@ -235,10 +237,10 @@ def _robust(r: Json) -> list[str]:
     title = f"all coefficients off by up to {r['share_ppm'] / 10_000:g} %"
     if r["why_not"]:
         return [f"{title}: no bound, {r['why_not']}", ""]
-    lines = [f"{title}: no plan is more than this dearer than the best there"]
+    lines = [f"{title}: how much dearer each plan can be than the best one there, certified"]
     both = [("least regret", r["best"]), ("optimal as stated", r["stated_optimum"])]
     for name, plan in both if r["best"]["label"] != r["stated_optimum"]["label"] else both[:1]:
         seen = f"; {plan['regret_seen_ppm'] / 10_000:.4f} % seen against {plan['beaten_by']}" if plan["beaten_by"] else ""
         lines.append(f"  {name}: {plan['label']}, at most {plan['regret_at_most_ppm'] / 10_000:.4f} %{seen}")
     least = f"{r['regret_at_least_ppm'] / 10_000:.4f} %"
-    return [*lines, f"  every plan has at least {least} somewhere; {r['plans_judged']} plans looked at", ""]
+    return [*lines, f"  every plan has at least {least} somewhere; plans looked at: {r['plans_judged']}", ""]

@@ -150,7 +150,7 @@ def _break_even(r: Json) -> list[str]:
 def _ledger(r: Json) -> list[str]:
     found = r["ledger"]
     if found is None:
-        return ["no ledger: the effort limit ended the enumeration"]
+        return ["no ledger and no break-even values: a limit ended the enumeration (raise --effort or --seconds)"]
     sentences = BOUND_SENTENCES.get(r["objective"]["unit"], TOO_DEAR)
     rows = [(f"{n:,}", f"cannot run: {rule}") for rule, n in found["rules"].items()]
     rows += [(f"{n:,}", sentences[bound]) for bound, n in found["bounds"].items() if n]

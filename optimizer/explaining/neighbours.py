@@ -33,12 +33,12 @@ class Outcome(NamedTuple):
 
 
 class Move(NamedTuple):
-    """A degree doubled or halved, on as many GPUs, with as few other degrees changed as can be."""
+    """A degree doubled or halved, on as many GPUs, with as few other degrees changed as it takes to run."""
 
     degree: str
     factor: Fraction
     outcome: Outcome
-    """the cheapest of the alternatives that run; where none does, the first one refused"""
+    """the cheapest of the alternatives; where none runs, the first one refused"""
     alternatives: int
 
 
@@ -77,11 +77,11 @@ class Neighbourhood:
         found = []
         for degree, factor in product(DEGREES, FACTORS[1:]):
             made = [o for o in around if getattr(o.strategy, degree) == getattr(self.ours, degree) * factor]
+            made = [o for o in made if o.value is not None] or made
             fewest = min((len(o.changed) for o in made), default=0)
-            made = [o for o in made if len(o.changed) == fewest]
-            runs = sorted((o for o in made if o.value is not None), key=lambda o: o.value or 0)
+            made = sorted((o for o in made if len(o.changed) == fewest), key=lambda o: o.value or 0)
             if made:
-                found.append(Move(degree, factor, self._in_words((runs or made)[0]), len(made)))
+                found.append(Move(degree, factor, self._in_words(made[0]), len(made)))
         return found
 
     def nearest_that_run(self, most: int) -> list[Outcome]:

@@ -13,7 +13,7 @@ from models.evaluate import Evaluation, evaluate, layer_profile, moe_layer_indic
 from models.instance import Instance
 from models.rules import longest_step
 from models.strategy import Plan, stage_ranges
-from models.terms import COMM_TERMS, Terms
+from models.terms import Terms
 
 Freed = tuple[Coefficient, ...]
 
@@ -96,11 +96,6 @@ def stage_terms(instance: Instance, plan: Plan, stage: int) -> dict[str, int]:
         for name, ns in (*price.compute, *((name, comm.ns) for name, comm in price.comm)):
             total[name] = total.get(name, 0) + ns
     return total
-
-
-def is_communication(term: str) -> bool:
-    """Whether a term is spent on links."""
-    return term in COMM_TERMS
 
 
 def limits(instance: Instance, plan: Plan, evaluation: Evaluation) -> list[Limit]:
