@@ -117,11 +117,11 @@ def ideal_profile(
     """Lower bounds on each component, over every placement without replicas."""
     copies = least_copies(loads, top_k, patterns)
     hottest = ceil_div(tokens * top_k * max(least_maximum(loads, ep), proved.get((loads, ep), 0)), sum(loads))
-    return Profile(hottest, least_maximum(_touches(loads, top_k, tokens), ep), copies)
+    return Profile(hottest, least_maximum(touches_of(loads, top_k, tokens), ep), copies)
 
 
 @lru_cache(maxsize=4096)
-def _touches(loads: tuple[int, ...], top_k: int, tokens: int) -> tuple[int, ...]:
+def touches_of(loads: tuple[int, ...], top_k: int, tokens: int) -> tuple[int, ...]:
     """Expected touches of each expert, 2**-20."""
     total = sum(loads)
     touch = {w: expected_touches(w, total, top_k, tokens) for w in set(loads)}

@@ -36,8 +36,6 @@ from models.units import PPM, ceil_div, dtype_bytes
 
 T = TypeVar("T")
 
-COMM_TERMS = ("tp_comm", "cp_comm", "ep_comm", "etp_comm")
-
 
 def sends_shares(arch: Architecture) -> bool:
     """Whether every stage boundary is sequence-parallel: a model of MoE layers only."""

@@ -7,8 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.layout import Pattern, domain_counts
-from models.placement import least_maximum
-from models.routing import expected_touches, routing_probability
+from models.placement import least_maximum, touches_of
+from models.routing import routing_probability
 from models.strategy import RankContents
 from models.units import CERTAIN, ceil_div
 from optimizer.placing.domains import balance_domains
@@ -34,18 +34,11 @@ def place(loads: tuple[int, ...], ranks: int) -> RankContents:
 @lru_cache(maxsize=4096)
 def place_touching(loads: tuple[int, ...], ranks: int, top_k: int, tokens: int) -> RankContents:
     """As `place`, but near the bounds of both the hottest rank's inputs and the experts it touches, of `tokens` tokens. Deterministic."""
-    touches, inputs = _touches(loads, top_k, tokens), tokens * top_k
+    touches, inputs = touches_of(loads, top_k, tokens), tokens * top_k
     hottest = ceil_div(inputs * least_maximum(loads, ranks), sum(loads))
     heaviest = hottest * sum(loads) // inputs  # any load up to it gives as many inputs, which are whole
     targets = (heaviest, least_maximum(touches, ranks))
     return improve_all((loads, touches), ranks, tuple(t + t // NEAR_BOTH for t in targets), RESPLITS_OF_BOTH)
-
-
-def _touches(loads: tuple[int, ...], top_k: int, tokens: int) -> tuple[int, ...]:
-    """Expected touches of each expert, 2**-20."""
-    total = sum(loads)
-    touch = {w: expected_touches(w, total, top_k, tokens) for w in set(loads)}
-    return tuple(touch[w] for w in loads)
 
 
 @lru_cache(maxsize=4096)
@@ -64,7 +57,7 @@ def arrange(
     arranged = tuple(contents[r] for r in _arranged(weights, crossing))
     if len(crossing) != 1 or len(set(domain_counts(crossing[0]))) > 1:
         return arranged
-    rows = (loads,) if tokens is None else (loads, _touches(loads, top_k, tokens))
+    rows = (loads,) if tokens is None else (loads, touches_of(loads, top_k, tokens))
     return balance_domains(arranged, rows, tuple(missed[w] for w in loads), crossing[0])
 
 
