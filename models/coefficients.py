@@ -69,6 +69,17 @@ def coefficients(instance: Instance) -> tuple[Coefficient, ...]:
     return (MEMORY, HBM, *peaks, GEMM, *experts, ATTENTION, HBM_EFFICIENCY, LAUNCH, *links, OVERLAP, *skew)
 
 
+def is_plain(instance: Instance) -> bool:
+    """Whether every time is a sum of demands at constant prices: flat efficiencies, rounds of latency, no overheads of an engine.
+
+    Curves, measured laws and scaled operators keep the direction of every coefficient, but not these proportions.
+    """
+    pool, runtime = instance.cluster.pool, instance.runtime
+    stated = runtime.step_ns, runtime.launch_share_ppm, runtime.operator_scale_ppm, runtime.expert_exchange
+    neutral = stated == (0, PPM, PPM, "hierarchical")
+    return neutral and not (pool.accelerator.curves or pool.scale_up.laws or pool.scale_out.laws) and pool.scale_up.topology == "switched"
+
+
 def coefficient_named(instance: Instance, name: str) -> Coefficient | None:
     """The instance's coefficient of that name."""
     return next((c for c in coefficients(instance) if c.name == name), None)

@@ -6,11 +6,11 @@ group that spans domains works in two levels: inside the domains, and across the
 equal position, each moving its share.
 """
 
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
-from models.cluster import Pool
+from models.cluster import Collective, Link, Pool
 from models.layout import Pattern, domain_counts
-from models.units import WHOLE, ceil_div, log2_ceil, transfer_ns
+from models.units import PPM, WHOLE, ceil_div, combine, log2_ceil, transfer_ns
 
 
 class Comm(NamedTuple):
@@ -31,14 +31,30 @@ class Comm(NamedTuple):
 NOTHING = Comm(0, 0, 0)
 
 
-def _scale_up(pool: Pool, rounds: int, size_bytes: int) -> Comm:
-    link = pool.scale_up
-    return Comm(rounds * link.latency_ns + transfer_ns(size_bytes, link.bandwidth_bytes_per_s), size_bytes, 0)
+def _scale_up(pool: Pool, collective: Collective, ranks: int, size_bytes: int) -> Comm:
+    link, bandwidth = pool.scale_up, pool.scale_up.bandwidth_bytes_per_s
+    if link.topology == "full_mesh" and ranks < pool.scale_up_domain_gpus:
+        bandwidth = max(1, bandwidth * (ranks - 1) // (pool.scale_up_domain_gpus - 1))  # links to GPUs outside the group idle
+    return Comm(tier_ns(link, bandwidth, collective, ranks, size_bytes), size_bytes, 0)
 
 
-def _scale_out(pool: Pool, rounds: int, size_bytes: int) -> Comm:
+def _scale_out(pool: Pool, collective: Collective, ranks: int, size_bytes: int) -> Comm:
     link = pool.scale_out
-    return Comm(rounds * link.latency_ns + transfer_ns(size_bytes, link.bandwidth_bytes_per_s), 0, size_bytes)
+    return Comm(tier_ns(link, link.bandwidth_bytes_per_s, collective, ranks, size_bytes), 0, size_bytes)
+
+
+def tier_ns(link: Link, bandwidth: int, collective: Collective, ranks: int, size_bytes: int) -> int:
+    """One tier's part of a collective among `ranks` ranks, `size_bytes` through each port: the fastest of the measured laws.
+
+    Without a law, ceil(log2 ranks) rounds of latency plus bytes over bandwidth.
+    """
+    laws = link.laws.get(collective) if link.laws else None
+    if laws is None:
+        return log2_ceil(ranks) * link.latency_ns + transfer_ns(size_bytes, bandwidth)
+    return min(
+        combine(law.norm, law.fixed_ns + (ranks - 1) * law.per_rank_ns, transfer_ns(size_bytes * PPM, bandwidth * law.efficiency_ppm))
+        for law in laws
+    )
 
 
 def worst(costs: list[Comm]) -> Comm:
@@ -48,7 +64,7 @@ def worst(costs: list[Comm]) -> Comm:
     return Comm(*map(max, zip(*costs, strict=True))) if costs else NOTHING
 
 
-def all_gather(pool: Pool, size_bytes: int, pattern: Pattern) -> Comm:
+def all_gather(pool: Pool, size_bytes: int, pattern: Pattern, collective: Collective = "all_gather") -> Comm:
     """Every rank ends with all `size_bytes`: (g-1)/g inside its domain, (d-1)/d / g across domains.
 
     With g ranks per domain and d domains; uneven groups take the worst of each.
@@ -59,23 +75,28 @@ def all_gather(pool: Pool, size_bytes: int, pattern: Pattern) -> Comm:
     d, most, least = len(counts), max(counts), min(counts)
     cost = NOTHING
     if d > 1:
-        cost += _scale_out(pool, log2_ceil(d), ceil_div(size_bytes * (d - 1), d * least))
+        cost += _scale_out(pool, collective, d, ceil_div(size_bytes * (d - 1), d * least))
     if most > 1:
-        cost += _scale_up(pool, log2_ceil(most), ceil_div(size_bytes * (most - 1), most))
+        cost += _scale_up(pool, collective, most, ceil_div(size_bytes * (most - 1), most))
     return cost
 
 
 def reduce_scatter(pool: Pool, size_bytes: int, pattern: Pattern) -> Comm:
     """The mirror image of `all_gather`: the same steps backwards, with a sum."""
-    return all_gather(pool, size_bytes, pattern)
+    return all_gather(pool, size_bytes, pattern, "reduce_scatter")
 
 
 def all_reduce(pool: Pool, size_bytes: int, pattern: Pattern) -> Comm:
-    """Reduce-scatter, then all-gather (Rabenseifner)."""
-    return all_gather(pool, size_bytes, pattern).times(2)
+    """Reduce-scatter, then all-gather (Rabenseifner); inside one domain by its own law where there is one."""
+    if len(pattern) > 1 and "all_reduce" in pool.scale_up.laws and len(domain_counts(pattern)) == 1:
+        return _scale_up(pool, "all_reduce", len(pattern), 2 * ceil_div(size_bytes * (len(pattern) - 1), len(pattern)))
+    return reduce_scatter(pool, size_bytes, pattern) + all_gather(pool, size_bytes, pattern)
 
 
-def all_to_all(pool: Pool, tokens: int, received: int, token_bytes: int, copies: int, pattern: Pattern) -> Comm:
+Way = Literal["dispatch", "combine"]
+
+
+def all_to_all(pool: Pool, way: Way, tokens: int, received: int, token_bytes: int, copies: int, pattern: Pattern) -> Comm:
     """Hierarchical dispatch (or combine, backwards) of `tokens` tokens per rank.
 
     Across domains each token travels once per destination domain: `copies` (2**-20) per token
@@ -86,12 +107,28 @@ def all_to_all(pool: Pool, tokens: int, received: int, token_bytes: int, copies:
     counts = domain_counts(pattern)
     most, cost = max(counts), NOTHING
     if len(counts) > 1:
-        cost += _scale_out(pool, log2_ceil(len(counts)), ceil_div(tokens * copies * token_bytes, WHOLE))
+        cost += _scale_out(pool, way, len(counts), ceil_div(tokens * copies * token_bytes, WHOLE))
     if most > 1:
-        cost += _scale_up(pool, log2_ceil(most), ceil_div(received * token_bytes * (most - 1), most))
+        cost += _scale_up(pool, way, most, ceil_div(received * token_bytes * (most - 1), most))
     return cost
+
+
+def direct_all_to_all(pool: Pool, way: Way, sent: int, received: int, token_bytes: int, pattern: Pattern) -> Comm:
+    """Every copy straight to its rank (DeepEP low latency): `sent` copies leave a rank, the most loaded one takes `received`.
+
+    Of n ranks, g in one domain, 1 - g/n of the copies cross domains; the rest go over scale-up meanwhile.
+    """
+    n, counts = len(pattern), domain_counts(pattern)
+    if n == 1:
+        return NOTHING
+    busiest, most, least = max(sent, received), max(counts), min(counts)
+    inside = _scale_up(pool, way, most, ceil_div(busiest * token_bytes * (most - 1), n)) if most > 1 else NOTHING
+    if len(counts) == 1:
+        return inside
+    across = _scale_out(pool, way, n, ceil_div(busiest * token_bytes * (n - least), n))
+    return Comm(max(inside.ns, across.ns), inside.scale_up_bytes, across.scale_out_bytes)
 
 
 def send(pool: Pool, size_bytes: int, crosses_domains: bool) -> Comm:
     """One message to a peer: latency + bytes / bandwidth of the tier between them."""
-    return _scale_out(pool, 1, size_bytes) if crosses_domains else _scale_up(pool, 1, size_bytes)
+    return _scale_out(pool, "send", 2, size_bytes) if crosses_domains else _scale_up(pool, "send", 2, size_bytes)

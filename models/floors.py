@@ -6,16 +6,18 @@ over few of the degrees.
 """
 
 from collections import Counter
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterator
 from fractions import Fraction
 from typing import NamedTuple
 
+from models.architecture import Architecture, LayerGroup
 from models.enumeration import Block, Side
 from models.evaluate import moe_layer_indices
 from models.instance import Instance
 from models.layout import Pattern
-from models.operators import attention_weights, dense_width
+from models.operators import Shard, Work, attention_projections, dense_width, feed_forward, routed_experts
 from models.placement import NOTHING_PROVED, Proved, least_copies, least_maximum
+from models.roofline import flop_efficiency_ppm
 from models.routing import Profile, least_touches
 from models.shape import Groups, Shape
 from models.strategy import DEFAULT_ORDER, Strategy
@@ -170,8 +172,7 @@ class Floors:
         return found
 
     def _side(self, sequences: int, block: Block, side: Side) -> Floor:
-        prefill = self.instance.workload.kind == "prefill"
-        tokens = sequences * self.instance.workload.context_tokens if prefill else sequences
+        tokens = sequences * self.instance.workload.new_tokens
         return self.experts(side[0], side[1], ceil_div(tokens * side[0] * side[1], block.tp * block.cp))
 
     def sides(self, sequences: int, block: Block) -> tuple[Floor, ...]:
@@ -197,18 +198,12 @@ def root_bound(instance: Instance) -> int:
     GPUs * step >= sum of FLOP / (peak * efficiency): sharding divides this work at best evenly,
     and the slowest of PP stages takes at least their mean.
     """
-    arch, acc = instance.architecture, instance.cluster.pool.accelerator
-    tokens = instance.workload.tokens
-    peak = acc.peak_flop_per_s[arch.weight_dtype]
-    gemm, expert = 0, 0
+    arch, acc, workload = instance.architecture, instance.cluster.pool.accelerator, instance.workload
+    flop_of: Counter[int] = Counter()  # by attained FLOP/s * PPM
     for group in arch.layers:
-        per_token = attention_weights(arch.hidden_size, group.attention, 1) + group.ffn.matrices * arch.hidden_size * dense_width(group.ffn)
-        gemm += group.count * 2 * tokens * per_token
-        if group.ffn.kind == "moe":
-            routed = group.ffn.top_k * group.ffn.matrices * arch.hidden_size * group.ffn.intermediate_size
-            expert += group.count * 2 * tokens * routed
-    scale = NS_PER_S * PPM
-    gpu_ns = gemm * scale // (peak * acc.gemm_efficiency_ppm) + expert * scale // (peak * acc.expert_gemm_efficiency_ppm)
+        for work in _every_gemm(arch, group, workload.sequences, workload.tokens):
+            flop_of[acc.peak_flop_per_s[work.dtype] * flop_efficiency_ppm(acc, work)] += group.count * work.flop
+    gpu_ns = sum(flop * NS_PER_S * instance.runtime.operator_scale_ppm // rate for rate, flop in flop_of.items())
     match instance.objective.name:
         case "latency" | "throughput":
             return gpu_ns // instance.cluster.pool.gpus
@@ -218,3 +213,13 @@ def root_bound(instance: Instance) -> int:
             return gpu_ns * (instance.cluster.pool.price_uusd_per_gpu_hour or 0)
         case "gpus":
             return 1
+
+
+def _every_gemm(arch: Architecture, group: LayerGroup, sequences: int, tokens: int) -> Iterator[Work]:
+    """The GEMMs of one layer over all tokens of the pass, unsharded; of the experts no weights are read."""
+    ffn = group.ffn
+    yield from attention_projections(arch, group.attention, Shard(sequences, tokens, tokens), 1)
+    if dense_width(ffn):
+        yield from feed_forward(arch, dense_width(ffn), ffn.matrices, tokens, 1)
+    if ffn.kind == "moe":
+        yield routed_experts(arch, ffn, tokens * ffn.top_k, 0, 1)

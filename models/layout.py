@@ -57,6 +57,13 @@ def patterns(size: int, stride: int, stage_gpus: int, blocks: int, domain: int) 
     return tuple(sorted({_relabel([(s + k * stride) // domain for k in range(size)]) for s in starts}))
 
 
+def expert_group_patterns(strategy: Strategy, domain: int) -> tuple[Pattern, ...]:
+    """Patterns of the groups of etp * ep ranks, which lie side by side. Raises ValueError in an order in which they do not."""
+    if strategy.edp > 1 and not strategy.order.endswith("-edp"):
+        raise ValueError(f"rank order {strategy.order} tears expert groups apart; edp must be outermost where tokens are gathered")
+    return patterns(strategy.etp * strategy.ep, 1, strategy.stage_gpus, strategy.pp * strategy.replicas, domain)
+
+
 def _aligned(stage_gpus: int, blocks: int, domain: int) -> bool:
     return blocks == 1 or stage_gpus % domain == 0 or domain % stage_gpus == 0
 

@@ -9,16 +9,23 @@ from typing import Literal, NamedTuple
 from models.architecture import BITS, Architecture, DenseFfn, GroupedQuery, MoeFfn, MultiHead, MultiHeadLatent
 from models.units import WHOLE, ceil_div, dtype_bytes
 
-Kind = Literal["gemm", "expert_gemm", "attention"]
+Kind = Literal["gemm", "expert_gemm", "prefill_attention", "decode_attention", "mla_prefill", "mla_decode", "elementwise"]
 AnyAttention = MultiHead | GroupedQuery | MultiHeadLatent
 
 
 class Work(NamedTuple):
-    """What one operator does: its kind fixes efficiency and dtype."""
+    """What one operator does; kind and storage name its curve, dtype its peak."""
 
     kind: Kind
     flop: int
     bytes: int
+    dtype: str
+    """number format it computes in"""
+    storage: str
+    """number format of its weights; of the KV cache, for attention"""
+    shape: tuple[int, ...] = ()
+    """gemm: rows, inputs, outputs. expert_gemm: rows, experts read (2**-20), hidden size, width on the rank, matrices.
+    Attention: sequences, query tokens of each, context tokens on the rank, heads, KV heads, head width."""
 
 
 class Shard(NamedTuple):
@@ -82,7 +89,8 @@ def query_widths(attention: AnyAttention, tp: int) -> tuple[int, int]:
 def gemm(arch: Architecture, tokens: int, inputs: int, outputs: int) -> Work:
     """(t x inputs) times (inputs x outputs): 2 * t * inputs * outputs FLOP."""
     weights = inputs * outputs
-    return Work("gemm", 2 * tokens * weights, _weight_bytes(arch, weights) + _activation_bytes(arch, tokens * (inputs + outputs)))
+    moved = _weight_bytes(arch, weights) + _activation_bytes(arch, tokens * (inputs + outputs))
+    return Work("gemm", 2 * tokens * weights, moved, arch.weight_dtype, arch.weight_dtype, (tokens, inputs, outputs))
 
 
 def attention_projections(arch: Architecture, attention: AnyAttention, shard: Shard, tp: int) -> tuple[Work, ...]:
@@ -92,15 +100,16 @@ def attention_projections(arch: Architecture, attention: AnyAttention, shard: Sh
     return tuple(gemm(arch, shard.cached_tokens if n == expanding else shard.tokens, a, b) for n, (a, b) in enumerate(shapes))
 
 
-def prefill_core(arch: Architecture, attention: AnyAttention, shard: Shard, tp: int, context: int, cp: int) -> Work:
-    """Causal attention of whole prompts: half of the T x T square, over cp ranks of equal work.
+def prefill_core(arch: Architecture, attention: AnyAttention, shard: Shard, tp: int, context: int, new: int, cp: int) -> Work:
+    """Causal attention of the last `new` of T tokens: half of the T x T square, less that of the prefix, over cp ranks of equal work.
 
-    2 * (qk width + v width) * T**2 / 2 FLOP per sequence (FlashAttention-2, arXiv 2307.08691, 4.1).
+    2 * (qk width + v width) * (T**2 - (T - new)**2) / 2 FLOP per sequence (FlashAttention-2, arXiv 2307.08691, 4.1).
     """
     q, o = query_widths(attention, tp)
-    flop = ceil_div(shard.sequences * (q + o) * context * context, cp)
+    flop = ceil_div(shard.sequences * (q + o) * (context**2 - (context - new) ** 2), cp)
     cached = shard.sequences * context * cache_elements_per_token(attention, tp)
-    return Work("attention", flop, _activation_bytes(arch, shard.tokens * (q + o)) + dtype_bytes(cached, BITS[arch.kv_dtype]))
+    moved = _activation_bytes(arch, shard.tokens * (q + o)) + dtype_bytes(cached, BITS[arch.kv_dtype])
+    return _core(arch, attention, flop, moved, tp, (shard.sequences, ceil_div(new, cp), context), "prefill")
 
 
 def decode_core(arch: Architecture, attention: AnyAttention, shard: Shard, tp: int, context: int, cp: int) -> Work:
@@ -116,7 +125,26 @@ def decode_core(arch: Architecture, attention: AnyAttention, shard: Shard, tp: i
         per_token = n * (2 * attention.kv_lora_rank + attention.qk_rope_head_dim)
     cached = shard.sequences * held * cache_elements_per_token(attention, tp)
     moved = _activation_bytes(arch, shard.sequences * (q + o)) + dtype_bytes(cached, BITS[arch.kv_dtype])
-    return Work("attention", 2 * shard.sequences * per_token * held, moved)
+    return _core(arch, attention, 2 * shard.sequences * per_token * held, moved, tp, (shard.sequences, 1, held), "decode")
+
+
+def _core(
+    arch: Architecture,
+    attention: AnyAttention,
+    flop: int,
+    moved: int,
+    tp: int,
+    extent: tuple[int, int, int],
+    phase: Literal["prefill", "decode"],
+) -> Work:
+    """The attention core as an operator; `extent` is sequences, query tokens and context of each on the rank."""
+    n = heads_on_rank(attention, tp)
+    if isinstance(attention, MultiHeadLatent):
+        shape = (*extent, n, 1, attention.kv_lora_rank + attention.qk_rope_head_dim)
+        return Work("mla_prefill" if phase == "prefill" else "mla_decode", flop, moved, arch.activation_dtype, arch.kv_dtype, shape)
+    shape = (*extent, n, kv_heads_on_rank(attention, tp), attention.head_dim)
+    kind: Kind = "prefill_attention" if phase == "prefill" else "decode_attention"
+    return Work(kind, flop, moved, arch.activation_dtype, arch.kv_dtype, shape)
 
 
 def router(arch: Architecture, ffn: MoeFfn, tokens: int) -> Work:
@@ -130,26 +158,29 @@ def feed_forward(arch: Architecture, width: int, matrices: int, tokens: int, tp:
     return gemm(arch, tokens, arch.hidden_size, (matrices - 1) * part), gemm(arch, tokens, part, arch.hidden_size)
 
 
-def routed_experts(arch: Architecture, ffn: MoeFfn, inputs: int, touched: int, etp: int) -> tuple[Work, Work]:
-    """Grouped GEMMs, up (and gate) then down; only the `touched` (2**-20) experts' weights are read."""
+def routed_experts(arch: Architecture, ffn: MoeFfn, inputs: int, touched: int, etp: int) -> Work:
+    """Grouped GEMMs, up (and gate) then down, as one operator; only the `touched` (2**-20) experts' weights are read."""
     part, h = ceil_div(ffn.intermediate_size, etp), arch.hidden_size
-    return _grouped_gemm(arch, inputs, touched, h, (ffn.matrices - 1) * part), _grouped_gemm(arch, inputs, touched, part, h)
-
-
-def _grouped_gemm(arch: Architecture, rows: int, touched: int, inputs: int, outputs: int) -> Work:
-    read = ceil_div(touched * _weight_bytes(arch, inputs * outputs), WHOLE)
-    return Work("expert_gemm", 2 * rows * inputs * outputs, read + _activation_bytes(arch, rows * (inputs + outputs)))
+    weights = ffn.matrices * h * part
+    read = ceil_div(touched * _weight_bytes(arch, weights), WHOLE)
+    moved = read + _activation_bytes(arch, inputs * (2 * h + ffn.matrices * part))
+    shape = (inputs, touched, h, part, ffn.matrices)
+    return Work("expert_gemm", 2 * inputs * weights, moved, arch.weight_dtype, arch.weight_dtype, shape)
 
 
 def norms(arch: Architecture, tokens: int) -> tuple[Work, Work]:
     """The two normalisations of a layer: each reads and writes t x h."""
-    one = Work("gemm", 0, _activation_bytes(arch, 2 * tokens * arch.hidden_size))
+    one = _elementwise(arch, 2 * tokens * arch.hidden_size)
     return one, one
 
 
 def embedding(arch: Architecture, tokens: int) -> Work:
     """Look up and write t x h."""
-    return Work("gemm", 0, _activation_bytes(arch, 2 * tokens * arch.hidden_size))
+    return _elementwise(arch, 2 * tokens * arch.hidden_size)
+
+
+def _elementwise(arch: Architecture, elements: int) -> Work:
+    return Work("elementwise", 0, _activation_bytes(arch, elements), arch.activation_dtype, arch.activation_dtype)
 
 
 def head(arch: Architecture, sequences: int, tp: int) -> Work:

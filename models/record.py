@@ -52,9 +52,9 @@ class SourcedRecord(Record):
         return self
 
     def constants(self) -> tuple[str, ...]:
-        """Names of the fields that hold numbers (not names, kinds or absent values)."""
-        values = ((f, getattr(self, f)) for f in type(self).model_fields if f != "sources")
-        return tuple(f for f, v in values if v is not None and not isinstance(v, str | bool | SourcedRecord))
+        """Names of the fields that hold numbers (not names, kinds, absent values or what is left at its neutral default)."""
+        values = ((f, field, getattr(self, f)) for f, field in type(self).model_fields.items() if f != "sources")
+        return tuple(f for f, field, v in values if v is not None and v != field.default and not isinstance(v, str | bool | SourcedRecord))
 
     def source_of(self, field: str) -> str:
         """The source of one constant."""

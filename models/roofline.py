@@ -1,24 +1,87 @@
 """Time of one operator on one GPU."""
 
-from models.architecture import Architecture
-from models.cluster import Accelerator
-from models.operators import Work
-from models.units import NS_PER_S, PPM, ceil_div
+from models.cluster import Accelerator, Curve
+from models.operators import Kind, Work
+from models.units import NS_PER_S, PPM, WHOLE, ceil_div, combine
+from models.workload import Runtime
+
+TILE = 128  # rows and columns of a GEMM's tile; 64 rows where there are no more (CUTLASS tile shapes)
 
 
-def operator_ns(accelerator: Accelerator, arch: Architecture, work: Work) -> int:
-    """launch + max(FLOP / (peak * efficiency), bytes / (bandwidth * efficiency)), ns, rounded up once.
+def operator_ns(accelerator: Accelerator, runtime: Runtime, work: Work) -> int:
+    """fixed * launch share + norm(FLOP / (peak * efficiency), bytes / (bandwidth * efficiency)) * scale, ns, each rounded up.
 
-    Roofline: Williams, Waterman, Patterson, CACM 52(4), 2009. GEMMs run at the peak of the weight
-    dtype, the attention core at that of the activations.
+    Roofline: Williams, Waterman, Patterson, CACM 52(4), 2009. Without a curve, one launch and the larger of the two. Grows
+    with FLOP, bytes and every number of the shape; falls with peaks, bandwidth and efficiencies.
     """
-    match work.kind:
-        case "gemm":
-            peak, efficiency = accelerator.peak_flop_per_s[arch.weight_dtype], accelerator.gemm_efficiency_ppm
+    curve = curve_of(accelerator, work)
+    if curve is None:
+        fixed = accelerator.kernel_launch_ns
+        flop_ns = _compute_ns(accelerator, work.dtype, work.flop, flat_efficiency_ppm(accelerator, work.kind))
+        running = max(flop_ns, _memory_ns(accelerator, work.bytes, accelerator.hbm_efficiency_ppm))
+    else:
+        fixed = curve.fixed_ns
+        flop_ns = _compute_ns(accelerator, work.dtype, paced_flop(accelerator, curve, work), curve.flop_efficiency_ppm)
+        running = combine(curve.norm, flop_ns, _memory_ns(accelerator, work.bytes, curve.byte_efficiency_ppm))
+        running += ceil_div(units(work) * curve.unit_ns, WHOLE)
+    return ceil_div(fixed * runtime.launch_share_ppm, PPM) + ceil_div(running * runtime.operator_scale_ppm, PPM)
+
+
+def curve_of(accelerator: Accelerator, work: Work) -> Curve | None:
+    """The accelerator's curve for this kind of operator and number format."""
+    return accelerator.curves.get(f"{work.kind}.{work.storage}") if accelerator.curves else None
+
+
+def flop_efficiency_ppm(accelerator: Accelerator, work: Work) -> int:
+    """The share of the peak that this operator attains at most."""
+    curve = curve_of(accelerator, work)
+    return flat_efficiency_ppm(accelerator, work.kind) if curve is None else curve.flop_efficiency_ppm
+
+
+def flat_efficiency_ppm(accelerator: Accelerator, kind: Kind) -> int:
+    """The share of the peak that an operator without a curve attains."""
+    match kind:
+        case "gemm" | "elementwise":
+            return accelerator.gemm_efficiency_ppm
         case "expert_gemm":
-            peak, efficiency = accelerator.peak_flop_per_s[arch.weight_dtype], accelerator.expert_gemm_efficiency_ppm
-        case "attention":
-            peak, efficiency = accelerator.peak_flop_per_s[arch.activation_dtype], accelerator.attention_efficiency_ppm
-    compute = ceil_div(work.flop * NS_PER_S * PPM, peak * efficiency)
-    memory = ceil_div(work.bytes * NS_PER_S * PPM, accelerator.hbm_bytes_per_s * accelerator.hbm_efficiency_ppm)
-    return accelerator.kernel_launch_ns + max(compute, memory)
+            return accelerator.expert_gemm_efficiency_ppm
+        case _:
+            return accelerator.attention_efficiency_ppm
+
+
+def paced_flop(accelerator: Accelerator, curve: Curve, work: Work) -> int:
+    """FLOP as the curve counts them: partly in whole waves of tiles, and slower for short prompts; rounded up."""
+    flop = work.flop
+    if work.kind == "gemm" and curve.wave_ppm:
+        flop = ceil_div((PPM - curve.wave_ppm) * flop + curve.wave_ppm * wave_flop(accelerator.multiprocessors or 1, work.shape), PPM)
+    if curve.half_rate_tokens:
+        context = work.shape[2]
+        flop = ceil_div(flop * (context + curve.half_rate_tokens), context)
+    return flop
+
+
+def wave_flop(multiprocessors: int, shape: tuple[int, ...]) -> int:
+    """FLOP of a GEMM whose tiles fill whole waves: every multiprocessor computes a full tile as often as the busiest one."""
+    rows, inputs, outputs = shape
+    height = TILE // 2 if rows <= TILE // 2 else TILE
+    tiles = ceil_div(rows, TILE) * ceil_div(outputs, TILE)
+    return 2 * ceil_div(tiles, multiprocessors) * multiprocessors * height * TILE * inputs
+
+
+def units(work: Work) -> int:
+    """What `Curve.unit_ns` counts, 2**-20: experts read, or sequences of decode attention."""
+    match work.kind:
+        case "expert_gemm":
+            return work.shape[1]
+        case "decode_attention" | "mla_decode":
+            return work.shape[0] * WHOLE
+        case _:
+            return 0
+
+
+def _compute_ns(accelerator: Accelerator, dtype: str, flop: int, efficiency_ppm: int) -> int:
+    return ceil_div(flop * NS_PER_S * PPM, accelerator.peak_flop_per_s[dtype] * efficiency_ppm)
+
+
+def _memory_ns(accelerator: Accelerator, size_bytes: int, efficiency_ppm: int) -> int:
+    return ceil_div(size_bytes * NS_PER_S * PPM, accelerator.hbm_bytes_per_s * efficiency_ppm)

@@ -38,3 +38,5 @@ class Groups(NamedTuple):
     cp: tuple[Pattern, ...]
     etp: tuple[Pattern, ...]
     ep: tuple[Pattern, ...]
+    experts: tuple[Pattern, ...] = ()
+    """of the etp * ep ranks that hold all experts once; only where tokens are gathered"""

@@ -7,16 +7,26 @@ once. `models.evaluate` adds them up for one plan, `models.bounds` for all plans
 from collections.abc import Callable, Hashable
 from typing import NamedTuple, TypeVar, cast
 
-from models.architecture import BITS, Architecture, LayerGroup, MoeFfn
-from models.collectives import NOTHING, Comm, all_gather, all_reduce, all_to_all, reduce_scatter, send, worst
+from models.architecture import DenseFfn, LayerGroup, MoeFfn
+from models.collectives import NOTHING, Comm, all_gather, all_reduce, send, worst
 from models.instance import Instance
-from models.layout import group_patterns, stage_neighbours_cross
+from models.layout import expert_group_patterns, group_patterns, stage_neighbours_cross
 from models.memory import cache_bytes_per_sequence, embedding_bytes, head_bytes, layer_weight_bytes, logits_bytes, stage_fixed_bytes
+from models.messages import (
+    context_comm,
+    expert_comm,
+    expert_tensor_comm,
+    gathered,
+    gathers,
+    hidden_bytes,
+    layer_collectives,
+    sends_shares,
+    tensor_comm,
+)
 from models.operators import (
     Shard,
     Work,
     attention_projections,
-    cache_elements_per_token,
     decode_core,
     dense_width,
     embedding,
@@ -24,7 +34,6 @@ from models.operators import (
     head,
     norms,
     prefill_core,
-    query_widths,
     routed_experts,
     router,
 )
@@ -35,11 +44,7 @@ from models.strategy import Strategy
 from models.units import PPM, ceil_div, dtype_bytes
 
 T = TypeVar("T")
-
-
-def sends_shares(arch: Architecture) -> bool:
-    """Whether every stage boundary is sequence-parallel: a model of MoE layers only."""
-    return all(isinstance(group.ffn, MoeFfn) for group in arch.layers)
+AnyFfn = DenseFfn | MoeFfn
 
 
 class Price(NamedTuple):
@@ -72,6 +77,7 @@ class Terms:
         self.instance = instance
         self.pool = instance.cluster.pool
         self.arch = instance.architecture
+        self._gathers = gathers(instance)
         self._memo: dict[Hashable, object] = {}
 
     def sequences_per_rank(self, s: Strategy) -> int:
@@ -83,14 +89,15 @@ class Terms:
         workload = self.instance.workload
         sequences = ceil_div(workload.sequences, s.replicas * s.dp * s.microbatches)
         prefill = workload.kind == "prefill"
-        rank_tokens = sequences * workload.context_tokens if prefill else sequences
-        tokens = sequences * ceil_div(workload.context_tokens, s.cp) if prefill else ceil_div(sequences, s.cp)
+        rank_tokens = sequences * workload.new_tokens
+        tokens = sequences * ceil_div(workload.new_tokens, s.cp) if prefill else ceil_div(sequences, s.cp)
         return Shape(sequences, rank_tokens, tokens, s.tp, s.cp, s.etp, s.ep)
 
     def groups(self, s: Strategy) -> Groups:
         """Where the groups of strategy `s` lie."""
         domain = self.pool.scale_up_domain_gpus
-        return Groups(*(group_patterns(s, degree, domain) for degree in ("tp", "cp", "etp", "ep")))
+        tp, cp, etp, ep = (group_patterns(s, degree, domain) for degree in ("tp", "cp", "etp", "ep"))
+        return Groups(tp, cp, etp, ep, expert_group_patterns(s, domain) if self._gathers else ())
 
     def _once(self, key: Hashable, compute: Callable[[], T]) -> T:
         found = self._memo.get(key)
@@ -121,47 +128,59 @@ class Terms:
         ffn = self.arch.layers[group_index].ffn
         assert isinstance(ffn, MoeFfn), "only MoE layers have routed experts"
         key = ("experts", group_index, inputs, touched, etp)
-        return self._once(key, lambda: self._ns(*routed_experts(self.arch, ffn, inputs, touched, etp)))
+        return self._once(key, lambda: self._ns(routed_experts(self.arch, ffn, inputs, touched, etp)))
 
     def _ns(self, *works: Work) -> int:
-        return sum(operator_ns(self.pool.accelerator, self.arch, w) for w in works)
+        return sum(operator_ns(self.pool.accelerator, self.instance.runtime, w) for w in works)
 
     def _attention_side(self, group: LayerGroup, shape: Shape) -> dict[str, int]:
         """As `attention_side`, computed."""
         arch, ffn, workload = self.arch, group.ffn, self.instance.workload
         prefill = workload.kind == "prefill"
-        shard = Shard(shape.sequences, shape.tokens, shape.rank_tokens if prefill else shape.tokens)
-        core = prefill_core if prefill else decode_core
+        context = workload.context_tokens
+        shard = Shard(shape.sequences, shape.tokens, shape.sequences * context if prefill else shape.tokens)
         projections = attention_projections(arch, group.attention, shard, shape.tp)
-        found = {
-            "attention": self._ns(*projections, core(arch, group.attention, shard, shape.tp, workload.context_tokens, shape.cp)),
-            "norms": self._ns(*norms(arch, shape.dispatched if isinstance(ffn, MoeFfn) else shape.tokens)),
-        }
+        if prefill:
+            core = prefill_core(arch, group.attention, shard, shape.tp, context, workload.new_tokens, shape.cp)
+        else:
+            core = decode_core(arch, group.attention, shard, shape.tp, context, shape.cp)
+        local = self._local_tokens(ffn, shape)
+        found = {"attention": self._ns(*projections, core), "norms": self._ns(*norms(arch, local))}
         if isinstance(ffn, MoeFfn):
-            found["router"] = self._ns(router(arch, ffn, shape.dispatched))
+            found["router"] = self._ns(router(arch, ffn, local))
         width = dense_width(ffn)
         if width:
             name = "shared_experts" if isinstance(ffn, MoeFfn) else "dense_ffn"
             found[name] = self._ns(*feed_forward(arch, width, ffn.matrices, shape.tokens, shape.tp))
         return found
 
+    def _local_tokens(self, ffn: AnyFfn, shape: Shape) -> int:
+        """Tokens that one GPU normalises and routes: its sequence-parallel share in a MoE layer, unless tokens are gathered."""
+        return shape.dispatched if isinstance(ffn, MoeFfn) and not self._gathers else shape.tokens
+
     def comm(self, group_index: int, shape: Shape, groups: Groups, profile: Profile | None) -> tuple[tuple[str, Comm], ...]:
         """Each communication term as the sum of its collectives; each distinct argument once."""
         group = self.arch.layers[group_index]
-        tensor = self._sum(("tp", group_index, shape.tokens, groups.tp), lambda: self._tensor_comm(group, shape, groups))
+        tensor = self._sum(("tp", group_index, shape.tokens, groups.tp), lambda: tensor_comm(self.instance, group, shape, groups))
         context = NOTHING
         if shape.cp > 1:
-            context = self._sum(("cp", group_index, shape.sequences, shape.tp, groups.cp), lambda: self._context_comm(group, shape, groups))
+            context = self._sum(
+                ("cp", group_index, shape.sequences, shape.tp, groups.cp), lambda: context_comm(self.instance, group, shape, groups)
+            )
         found = ("tp_comm", tensor), ("cp_comm", context)
         if profile is None:
             return found
+        if self._gathers:
+            key = ("gather", shape.tokens, shape.group_tokens, shape.tp, shape.etp, groups.tp, groups.experts)
+            return (*found, ("ep_comm", self._sum(key, lambda: gathered(self.instance, shape, groups))), ("etp_comm", NOTHING))
         received = ceil_div(profile.tokens, shape.etp)
         experts = self._sum(
-            ("ep", shape.dispatched, received, profile.copies, groups.ep), lambda: self._expert_comm(shape, groups, profile)
+            ("ep", group_index, shape.dispatched, received, profile.copies, groups.ep),
+            lambda: expert_comm(self.instance, group, shape, groups, profile),
         )
         split = NOTHING
         if shape.etp > 1:
-            split = self._sum(("etp", profile.tokens, groups.etp), lambda: self._expert_tensor_comm(groups, profile))
+            split = self._sum(("etp", profile.tokens, groups.etp), lambda: expert_tensor_comm(self.instance, groups, profile))
         return (*found, ("ep_comm", experts), ("etp_comm", split))
 
     def _sum(self, key: Hashable, collectives: Callable[[], dict[str, Comm]]) -> Comm:
@@ -169,67 +188,14 @@ class Terms:
 
     def collectives(self, group: LayerGroup, shape: Shape, groups: Groups, profile: Profile | None) -> dict[str, dict[str, Comm]]:
         """Every collective of one layer by term and name; a term is the sum of its collectives."""
-        found = {"tp_comm": self._tensor_comm(group, shape, groups), "cp_comm": self._context_comm(group, shape, groups)}
-        if profile is not None:
-            found |= {"ep_comm": self._expert_comm(shape, groups, profile), "etp_comm": self._expert_tensor_comm(groups, profile)}
-        return found
-
-    def _hidden_bytes(self, tokens: int, dtype: str) -> int:
-        return dtype_bytes(tokens * self.arch.hidden_size, BITS[dtype])
-
-    def _tensor_comm(self, group: LayerGroup, shape: Shape, groups: Groups) -> dict[str, Comm]:
-        """Tensor-parallel collectives of one layer.
-
-        Dense: an all-reduce after attention and one after the FFN (Megatron-LM, arXiv 1909.08053,
-        section 3). MoE: sequence-parallel (arXiv 2205.05198, section 4.2.2): reduce-scatter after
-        attention, all-gather after combine, and the same pair around shared experts.
-        """
-        size = self._hidden_bytes(shape.tokens, self.arch.activation_dtype)
-        if not isinstance(group.ffn, MoeFfn):
-            whole = worst([all_reduce(self.pool, size, p) for p in groups.tp])
-            return {"tensor_all_reduce": whole, "ffn_all_reduce": whole}
-        scatter = gather = worst([all_gather(self.pool, size, p) for p in groups.tp])  # mirror images of each other
-        shared = {"shared_all_gather": gather, "shared_reduce_scatter": scatter} if group.ffn.shared_width else {}
-        return {"tensor_reduce_scatter": scatter, "tensor_all_gather": gather} | shared
-
-    def _context_comm(self, group: LayerGroup, shape: Shape, groups: Groups) -> dict[str, Comm]:
-        """Context parallelism. Prefill gathers keys and values; decode gathers queries and scatters outputs.
-
-        Prefill: arXiv 2411.01783 (pass-KV). Decode: partial attention per context shard, combined
-        by log-sum-exp.
-        """
-        if shape.cp == 1:
-            return {}
-        bits = BITS[self.arch.activation_dtype]
-        if self.instance.workload.kind == "prefill":
-            context = self.instance.workload.context_tokens
-            size = dtype_bytes(shape.sequences * context * cache_elements_per_token(group.attention, shape.tp), bits)
-            return {"context_all_gather": worst([all_gather(self.pool, size, p) for p in groups.cp])}
-        queries, outputs = (dtype_bytes(shape.sequences * w, bits) for w in query_widths(group.attention, shape.tp))
-        gather = worst([all_gather(self.pool, queries, p) for p in groups.cp])
-        return {"context_all_gather": gather, "context_reduce_scatter": worst([reduce_scatter(self.pool, outputs, p) for p in groups.cp])}
-
-    def _expert_comm(self, shape: Shape, groups: Groups, profile: Profile) -> dict[str, Comm]:
-        """Dispatch and combine inside the EP group."""
-        received, dispatch, combine = ceil_div(profile.tokens, shape.etp), self.arch.dispatch_dtype, self.arch.combine_dtype
-        return {
-            name: worst([all_to_all(self.pool, shape.dispatched, received, size, profile.copies, p) for p in groups.ep])
-            for name, size in (("dispatch", self._hidden_bytes(1, dispatch)), ("combine", self._hidden_bytes(1, combine)))
-        }
-
-    def _expert_tensor_comm(self, groups: Groups, profile: Profile) -> dict[str, Comm]:
-        """ETP > 1: inputs of the rank's experts are all-gathered, outputs reduce-scattered (arXiv 2504.14960)."""
-        inputs = self._hidden_bytes(profile.tokens, self.arch.dispatch_dtype)
-        outputs = self._hidden_bytes(profile.tokens, self.arch.combine_dtype)
-        gather = worst([all_gather(self.pool, inputs, p) for p in groups.etp])
-        return {"expert_all_gather": gather, "expert_reduce_scatter": worst([reduce_scatter(self.pool, outputs, p) for p in groups.etp])}
+        return layer_collectives(self.instance, group, shape, groups, profile)
 
     def first(self, shape: Shape, groups: Groups) -> Price:
         """Embedding look-up on the first stage; a vocabulary-parallel table needs an all-reduce."""
         return self._once(("first", shape.tokens, groups.tp), lambda: self._first(shape, groups))
 
     def _first(self, shape: Shape, groups: Groups) -> Price:
-        size = self._hidden_bytes(shape.tokens, self.arch.activation_dtype)
+        size = hidden_bytes(self.arch, shape.tokens, self.arch.activation_dtype)
         comm = worst([all_reduce(self.pool, size, p) for p in groups.tp])
         return Price((("embedding", self._ns(embedding(self.arch, shape.tokens))),), (("tp_comm", comm),), 0)
 
@@ -240,7 +206,9 @@ class Terms:
     def _last(self, shape: Shape, groups: Groups) -> Price:
         size = dtype_bytes(shape.sequences * self.arch.vocabulary_size, 32)
         comm = worst([all_gather(self.pool, size, p) for p in groups.tp])
-        return Price((("head", self._ns(head(self.arch, shape.sequences, shape.tp))),), (("tp_comm", comm),), 0)
+        host = self.instance.runtime.step_ns
+        compute = (("head", self._ns(head(self.arch, shape.sequences, shape.tp))), *((("host", host),) if host else ()))
+        return Price(compute, (("tp_comm", comm),), 0)
 
     def transfer(self, s: Strategy, shape: Shape) -> Comm:
         """One micro-batch's activations from a GPU to its peer in the next stage.
@@ -250,7 +218,7 @@ class Terms:
         """
         if s.pp == 1:
             return NOTHING
-        size = self._hidden_bytes(shape.dispatched if sends_shares(self.arch) else shape.tokens, self.arch.activation_dtype)
+        size = hidden_bytes(self.arch, shape.dispatched if sends_shares(self.instance) else shape.tokens, self.arch.activation_dtype)
         domain = self.pool.scale_up_domain_gpus
         crosses = self._once(("crosses", s.stage_gpus, s.pp, s.replicas), lambda: stage_neighbours_cross(s, domain))
         return send(self.pool, size, crosses)

@@ -7,7 +7,8 @@ experts or copies 2**-20. Demand rounds up and supply rounds down, once per term
 
 import re
 from fractions import Fraction
-from typing import Annotated
+from math import isqrt
+from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field
 
@@ -55,6 +56,30 @@ def transfer_ns(size_bytes: int, bytes_per_s: int) -> int:
     return ceil_div(size_bytes * NS_PER_S, bytes_per_s)
 
 
+Norm = Literal["half", "sum", "square", "fourth", "max"]
+"""How two demands on one operation add up: the p-norm of 1/2, 1, 2, 4 and infinity. The larger p, the better they overlap."""
+
+
+def combine(norm: Norm, a: int, b: int) -> int:
+    """(a**p + b**p) ** (1 / p), rounded up; grows with each. `half` is a + b + 2 * sqrt(a * b)."""
+    match norm:
+        case "half":
+            return a + b + _root_up(4 * a * b)
+        case "sum":
+            return a + b
+        case "square":
+            return _root_up(a * a + b * b)
+        case "fourth":
+            return _root_up(_root_up(a**4 + b**4))
+        case "max":
+            return max(a, b)
+
+
+def _root_up(n: int) -> int:
+    """ceil(sqrt(n)), n >= 0."""
+    return isqrt(n - 1) + 1 if n else 0
+
+
 def dtype_bytes(elements: int, bits: int) -> int:
     """Bytes that hold `elements` numbers of `bits` bits each, rounded up once."""
     return ceil_div(elements * bits, 8)
@@ -95,5 +120,7 @@ FlopPerSecond = Annotated[int, Field(gt=0, le=MAX_INT), _quantity("FLOP/s")]
 Nanoseconds = Annotated[int, Field(ge=0, le=MAX_INT), _quantity("ns")]
 Ppm = Annotated[int, Field(ge=0, le=PPM), _quantity("ppm")]
 PositivePpm = Annotated[int, Field(gt=0, le=PPM), _quantity("ppm")]
+Multiple = Annotated[int, Field(gt=0, le=10 * PPM), _quantity("ppm")]
+"""A factor that may exceed 1, in parts per million."""
 MicroUsdPerHour = Annotated[int, Field(ge=0, le=MAX_INT), _quantity("micro-USD/h")]
 TokensPerSecond = Annotated[int, Field(gt=0, le=MAX_INT), _quantity("tokens/s")]

@@ -5,7 +5,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from models.record import Record, SourcedRecord, StopAtFirst
-from models.units import Bytes, Ppm
+from models.units import PPM, Bytes, Multiple, Nanoseconds, Ppm
 
 Count = Annotated[int, Field(ge=1, le=10_000_000)]
 
@@ -16,6 +16,7 @@ class Prefill(SourcedRecord):
     kind: Literal["prefill"]
     sequences: Count
     tokens_per_sequence: Count
+    prefix_tokens: Annotated[int, Field(ge=0, le=10_000_000, description="tokens before the prompt whose cache is held already")] = 0
 
     @property
     def tokens(self) -> int:
@@ -24,7 +25,12 @@ class Prefill(SourcedRecord):
 
     @property
     def context_tokens(self) -> int:
-        """Tokens whose keys and values one sequence holds: the whole prompt."""
+        """Tokens whose keys and values one sequence holds: the cached prefix and the whole prompt."""
+        return self.prefix_tokens + self.tokens_per_sequence
+
+    @property
+    def new_tokens(self) -> int:
+        """Tokens of one sequence that the pass processes."""
         return self.tokens_per_sequence
 
 
@@ -39,6 +45,11 @@ class Decode(SourcedRecord):
     def tokens(self) -> int:
         """Tokens that one pass processes."""
         return self.sequences
+
+    @property
+    def new_tokens(self) -> int:
+        """Tokens of one sequence that the pass processes."""
+        return 1
 
 
 Workload = Annotated[Prefill | Decode, Field(discriminator="kind")]
@@ -64,10 +75,27 @@ class ExpertLoad(Record):
         return self
 
 
+Exchange = Literal["hierarchical", "direct", "gather"]
+"""How tokens reach their experts: once per destination domain and then inside it; each copy straight to its rank; or every
+rank of the expert group takes every token and keeps its own experts' share of the sum."""
+
+
 class Runtime(SourcedRecord):
-    """What the serving engine adds: memory it takes, and communication it hides."""
+    """What the serving engine adds: memory it takes, time of its own, and communication it hides.
+
+    The four scalars `step_ns`, `launch_share_ppm`, `operator_scale_ppm` and `interference_ppm` are the engine's overheads.
+    """
 
     activation_bytes_per_token: Bytes = Field(description="working memory per token in flight on one rank")
     collective_buffer_bytes: Bytes = Field(description="buffers of the communication library, per GPU")
     reserve_bytes: Bytes = Field(description="memory kept free, per GPU")
     overlap_ppm: Ppm = Field(description="share of a layer's communication hidden behind its computation")
+    expert_exchange: Exchange = "hierarchical"
+    step_ns: Nanoseconds = Field(default=0, description="host time of one micro-batch: scheduling, sampling, output")
+    launch_share_ppm: Multiple = Field(
+        default=PPM, description="share of every operator's fixed time that remains, e.g. in a captured graph"
+    )
+    operator_scale_ppm: Multiple = Field(default=PPM, description="time of an operator beyond its fixed part, over that of the curve")
+    interference_ppm: Multiple = Field(
+        default=PPM, description="share of the prefills of others that delays a decode step, see `models.serving`"
+    )

@@ -12,11 +12,12 @@ from typing import NamedTuple
 from models.architecture import BITS, LayerGroup, MoeFfn
 from models.evaluate import layer_profile, moe_layer_indices
 from models.instance import Instance
+from models.messages import sends_shares
 from models.operators import cache_elements_per_token, query_widths
 from models.routing import Profile
 from models.shape import Shape
 from models.strategy import Plan, stage_ranges
-from models.terms import Terms, sends_shares
+from models.terms import Terms
 from models.units import ceil_div, dtype_bytes
 
 
@@ -73,7 +74,7 @@ class Program:
         self.workload = instance.workload
         self.shape = shape
         # As `Terms.transfer` prices it: only MoE layers leave their output in shares.
-        self.sharded = sends_shares(instance.architecture)
+        self.sharded = sends_shares(instance)
         self.steps: list[Step] = []
 
     def hidden(self, name: str, tokens: int, dtype: str | None = None) -> Tensor:

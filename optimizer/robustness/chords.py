@@ -15,7 +15,7 @@ from models.instance import Instance, Limits
 from models.objective import Value, value_of
 from models.strategy import Strategy
 
-OPERATORS = 14  # of a layer: 5 projections, attention core, 2 norms, router, 2 dense or shared GEMMs, 2 expert GEMMs; 1 to spare
+OPERATORS = 14  # of a layer: 5 projections, attention core, 2 norms, router, 2 dense or shared GEMMs, the experts; 2 to spare
 TRANSFERS = 22  # of a layer: 2 all-reduces, or 4 gathers, over 2 tiers twice; 2 each over 2 tiers for CP, EP and ETP; 2 to spare
 ENDS = 12  # embedding, head and their collectives
 

@@ -15,7 +15,7 @@ from models.evaluate import layer_profile, moe_layer_indices
 from models.instance import Instance
 from models.layout import Pattern
 from models.objective import value_of
-from models.operators import Work, routed_experts
+from models.operators import Kind, Work, routed_experts
 from models.placement import front
 from models.routing import Profile
 from models.shape import Groups, Shape
@@ -190,15 +190,15 @@ class Demands:
         found = self._once(("attention", group, shape[:5], choose == self._one), attention_side)
         ffn = self.instance.architecture.layers[group].ffn
         if profile is not None and ffn.kind == "moe":
-            works = routed_experts(self.instance.architecture, ffn, profile.tokens, profile.touched, shape.etp)
-            found = plus(found, self._works(list(works), choose))
+            work = routed_experts(self.instance.architecture, ffn, profile.tokens, profile.touched, shape.etp)
+            found = plus(found, self._works([work], choose))
         return found
 
     def _works(self, works: list[Work], choose: Choose) -> Demand:
         """Operators: a launch and FLOP or bytes each."""
         found = NO_DEMAND
         for work in works:
-            side = choose([_only(work.kind, work.flop), _only("hbm", work.bytes)])
+            side = choose([_only(_peak(work.kind), work.flop), _only("hbm", work.bytes)])
             found = plus(found, plus(side, _only("launch", 1)))
         return found
 
@@ -223,6 +223,17 @@ class Demands:
             return plus(works, choose(self.parts.end_collective(shape, groups, first)))
 
         return self._once(("end", first, shape, groups.tp, choose == self._one), compute)
+
+
+def _peak(kind: Kind) -> str:
+    """Which of the demands an operator's FLOP are: the share of the peak it attains is that of `models.roofline`."""
+    match kind:
+        case "gemm" | "elementwise":
+            return "gemm"
+        case "expert_gemm":
+            return "expert_gemm"
+        case _:
+            return "attention"
 
 
 def _only(kind: str, amount: int) -> Demand:

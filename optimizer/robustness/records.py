@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from fractions import Fraction
 from typing import Any
 
-from models.coefficients import SKEW, coefficient_named, coefficients, value_of
+from models.coefficients import SKEW, coefficient_named, coefficients, is_plain, value_of
 from models.enumeration import strategies as every_strategy
 from models.errors import InputError, VerificationError
 from models.instance import Instance
@@ -47,6 +47,8 @@ def robust_json(instance: Instance, claim: Claim, share_ppm: int, progress: Prog
     found: Json = {"share_ppm": share_ppm, "best": None, "stated_optimum": None, "regret_at_least_ppm": None, "why_not": None}
     if claim.status is not Status.OPTIMAL:
         return found | {"why_not": "no optimum is proved to start from"}
+    if not is_plain(instance):
+        return found | {"why_not": "regret is certified for flat efficiencies and plain links only; this instance has curves or laws"}
     least = least_regret(instance, claim.optimal[0].plan, share_ppm, progress)
     if least is None:
         return found | {"why_not": "the optimum breaks a limit where the coefficients are worst, so its regret has no bound"}

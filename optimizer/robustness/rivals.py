@@ -11,7 +11,7 @@ from heapq import heappop, heappush
 from typing import NamedTuple
 
 from models.bounds import Bounds
-from models.coefficients import Coefficient, with_value
+from models.coefficients import Coefficient, is_plain, with_value
 from models.evaluate import evaluate, layer_profile, moe_layer_indices
 from models.instance import Instance
 from models.layout import stage_neighbours_cross
@@ -183,9 +183,9 @@ class Contest:
         return [s for s in found if split_below(good, s, ours.value)]
 
     def _above_chord(self, strategies: list[Strategy], piece: Piece, plan: Plan) -> list[Strategy]:
-        """Those of the strategies that are not seen to stay above the plan's chord."""
-        if not strategies:
-            return []
+        """Those of the strategies that are not seen to stay above the plan's chord, which needs a plain instance."""
+        if not strategies or not is_plain(self.instance):
+            return strategies
         self.bounded += 4 * len(strategies)
         c, (low, high) = self.coefficient, piece
         step = high - low
