@@ -64,7 +64,7 @@ class Accelerator(SourcedRecord):
         return self
 
 
-Collective = Literal["all_reduce", "all_gather", "reduce_scatter", "dispatch", "combine", "send"]
+Collective = Literal["all_reduce", "all_gather", "reduce_scatter", "dispatch", "combine", "direct_dispatch", "direct_combine", "send"]
 
 
 class Law(Record):
@@ -74,6 +74,7 @@ class Law(Record):
     per_rank_ns: Nanoseconds = 0
     efficiency_ppm: Multiple = Field(default=PPM, description="attained share of the link's bandwidth")
     norm: Norm = "sum"
+    one_shot: bool = Field(default=False, description="all_reduce: every rank reads the whole of all others, V (g - 1) bytes")
 
 
 class Link(SourcedRecord):

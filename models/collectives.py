@@ -8,7 +8,7 @@ equal position, each moving its share.
 
 from typing import Literal, NamedTuple
 
-from models.cluster import Collective, Link, Pool
+from models.cluster import Collective, Law, Link, Pool
 from models.layout import Pattern, domain_counts
 from models.units import PPM, WHOLE, ceil_div, combine, log2_ceil, transfer_ns
 
@@ -51,10 +51,13 @@ def tier_ns(link: Link, bandwidth: int, collective: Collective, ranks: int, size
     laws = link.laws.get(collective) if link.laws else None
     if laws is None:
         return log2_ceil(ranks) * link.latency_ns + transfer_ns(size_bytes, bandwidth)
-    return min(
-        combine(law.norm, law.fixed_ns + (ranks - 1) * law.per_rank_ns, transfer_ns(size_bytes * PPM, bandwidth * law.efficiency_ppm))
-        for law in laws
-    )
+    return min(_law_ns(law, bandwidth, ranks, size_bytes) for law in laws)
+
+
+def _law_ns(law: Law, bandwidth: int, ranks: int, size_bytes: int) -> int:
+    """norm(fixed + (g - 1) * per rank, bytes / (bandwidth * efficiency)); one shot moves g / 2 times the bytes of two phases."""
+    moved = ceil_div(size_bytes * ranks, 2) if law.one_shot else size_bytes
+    return combine(law.norm, law.fixed_ns + (ranks - 1) * law.per_rank_ns, transfer_ns(moved * PPM, bandwidth * law.efficiency_ppm))
 
 
 def worst(costs: list[Comm]) -> Comm:
@@ -102,15 +105,15 @@ def all_to_all(pool: Pool, way: Way, tokens: int, received: int, token_bytes: in
     Across domains each token travels once per destination domain: `copies` (2**-20) per token
     through the busiest port, to the rank of its own position there. Inside a domain of g ranks the
     most loaded one takes `received` expert inputs, 1/g of which lie on it already. DeepEP's two-hop
-    forwarding (github.com/deepseek-ai/DeepEP) is the model; the hops are not overlapped.
+    forwarding (github.com/deepseek-ai/DeepEP) is the model. The hops follow one another; where the
+    scale-out hop has a measured law they are pipelined, and add up as the law was fitted: by squares.
     """
     counts = domain_counts(pattern)
-    most, cost = max(counts), NOTHING
-    if len(counts) > 1:
-        cost += _scale_out(pool, way, len(counts), ceil_div(tokens * copies * token_bytes, WHOLE))
-    if most > 1:
-        cost += _scale_up(pool, way, most, ceil_div(received * token_bytes * (most - 1), most))
-    return cost
+    most = max(counts)
+    across = _scale_out(pool, way, len(counts), ceil_div(tokens * copies * token_bytes, WHOLE)) if len(counts) > 1 else NOTHING
+    inside = _scale_up(pool, way, most, ceil_div(received * token_bytes * (most - 1), most)) if most > 1 else NOTHING
+    ns = combine("square", across.ns, inside.ns) if way in pool.scale_out.laws else across.ns + inside.ns
+    return Comm(ns, inside.scale_up_bytes, across.scale_out_bytes)
 
 
 def direct_all_to_all(pool: Pool, way: Way, sent: int, received: int, token_bytes: int, pattern: Pattern) -> Comm:
@@ -122,10 +125,11 @@ def direct_all_to_all(pool: Pool, way: Way, sent: int, received: int, token_byte
     if n == 1:
         return NOTHING
     busiest, most, least = max(sent, received), max(counts), min(counts)
-    inside = _scale_up(pool, way, most, ceil_div(busiest * token_bytes * (most - 1), n)) if most > 1 else NOTHING
+    straight: Collective = "direct_dispatch" if way == "dispatch" else "direct_combine"
+    inside = _scale_up(pool, straight, most, ceil_div(busiest * token_bytes * (most - 1), n)) if most > 1 else NOTHING
     if len(counts) == 1:
         return inside
-    across = _scale_out(pool, way, n, ceil_div(busiest * token_bytes * (n - least), n))
+    across = _scale_out(pool, straight, n, ceil_div(busiest * token_bytes * (n - least), n))
     return Comm(max(inside.ns, across.ns), inside.scale_up_bytes, across.scale_out_bytes)
 
 
