@@ -1,0 +1,48 @@
+"""What requests see of the two kinds of pass: a server that prefills and decodes on the same GPUs, and a batch that runs to its end."""
+
+from models.evaluate import stage_memory
+from models.instance import Instance
+from models.strategy import Plan
+from models.terms import Terms
+from models.units import PPM, ceil_div
+
+
+def token_ns(decode_ns: int, prefill_ns: int, sequences: int, output_tokens: int, interference_ppm: int) -> int:
+    """Time per output token of a server that prefills between decode steps, ns, rounded up.
+
+    TPOT = decode step + interference * (sequences - 1) * prefill / output tokens: while one request decodes, each of the others in
+    flight on its data-parallel rank is prefilled once per its own output.
+    """
+    return decode_ns + ceil_div((sequences - 1) * prefill_ns * interference_ppm, output_tokens * PPM)
+
+
+def batch_ns(decode_ns: int, prefill_ns: int, output_tokens: int) -> int:
+    """A batch that starts and ends together: one prefill gives the first token, a decode step each other one."""
+    return prefill_ns + (output_tokens - 1) * decode_ns
+
+
+def tokens_per_1000_s(decode_ns: int, prefill_ns: int, sequences: int, output_tokens: int, interference_ppm: int) -> int:
+    """Output tokens of a saturated server in 1,000 s, rounded down: every request costs a prefill and its share of the decode steps."""
+    per_request = ceil_div(prefill_ns * interference_ppm, PPM) * sequences + output_tokens * decode_ns
+    return sequences * output_tokens * 10**12 // per_request
+
+
+def sequences_that_fit(instance: Instance, plan: Plan, most: int) -> int:
+    """The most sequences per data-parallel rank, up to `most`, whose cache fits beside all else on every GPU; 0 where none does.
+
+    `instance` is a decode workload; memory grows with its sequences, so bisection finds the last that fits.
+    """
+    s, room = plan.strategy, instance.cluster.pool.accelerator.memory_bytes
+    if most < 1:
+        return 0
+
+    def fits(sequences: int) -> bool:
+        workload = instance.workload.model_copy(update={"sequences": sequences * s.dp * s.replicas})
+        memory = stage_memory(Terms(instance.model_copy(update={"workload": workload})), plan)
+        return max(sum(stage.values()) for stage in memory) <= room
+
+    low, high = 0, most
+    while low < high:
+        middle = (low + high + 1) // 2
+        low, high = (middle, high) if fits(middle) else (low, middle - 1)
+    return low
