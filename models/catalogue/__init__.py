@@ -1,0 +1,1 @@
+"""The bundled catalogue: machines, fabrics, kernels, engines and models as JSON files, each constant with its source."""
