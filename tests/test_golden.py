@@ -86,9 +86,9 @@ CLASSIC_NS = {
     # router, bound by memory: weights 4096*64*2 bytes + 10_000 * (4096 + 64) * 2 bytes = 83_724_288; / 1_440 = 58_142 ns
     # (FLOP: 2 * 10_000 * 4096 * 64 / 240_000 = 21_846 ns)
     "router": 16 * (5_000 + up(4096 * 64 * 2 + 10_000 * (4096 + 64) * 2, 1_440)),  # = 16 * 63_142
-    # experts, up and down alike: 2 * 40_000 inputs * 4096 * 16384/2 FLOP = 2_684_354_560_000; / 240_000 = 11_184_811 ns; two launches.
-    # The bytes do not bind: 1 expert * 67_108_864 + 40_000 * (4096 + 8192) * 2 = 1_050_148_864 each; / 1_440 = 729_271 ns
-    "experts": 16 * 2 * (5_000 + up(2 * 40_000 * 4096 * 8192, 240_000)),  # = 16 * 22_379_622
+    # experts, up and down in one launch: 2 * 40_000 inputs * 2 * 4096 * 16384/2 FLOP = 5_368_709_120_000; / 240_000 = 22_369_621.3, up.
+    # The bytes do not bind: 1 expert * 134_217_728 + 40_000 * (2 * 4096 + 2 * 8192) * 2 = 2_100_297_728; / 1_440 = 1_458_541 ns
+    "experts": 16 * (5_000 + up(2 * 40_000 * 2 * 4096 * 8192, 240_000)),  # = 16 * 22_374_622
     # TP, per layer one reduce-scatter and one all-gather of 20_000 * 8_192 bytes over 2 GPUs of a domain:
     #   half of it, 81_920_000; / 400 = 204_800 ns, + 3_000 = 207_800 ns each
     # embedding: an all-reduce of the same size, 2 * 207_800 ns; logits: half of 2 * 51_200 * 4 bytes; / 400 = 512 ns, + 3_000
@@ -129,15 +129,15 @@ def test_every_term_of_the_classic_reference_plan_is_as_worked_by_hand() -> None
 
 
 def test_the_classic_reference_plan_takes_632_ms() -> None:
-    step = 632_325_811  # 144_331_840 + 3_800_896 + 1_010_272 + 358_073_952 + 7_068_712 + 104_453_664 + 13_203_200 + 232_556 + 150_719
+    step = 632_245_811  # 144_331_840 + 3_800_896 + 1_010_272 + 357_993_952 + 7_068_712 + 104_453_664 + 13_203_200 + 232_556 + 150_719
     assert sum(CLASSIC_NS.values()) == step
     found = priced(CLASSIC, (16,))
     assert (found.step_ns, found.value) == (step, step)
-    assert tokens_per_s(REFERENCE, found.step_ns) == 2_024_272  # 1_280_000 tokens / 0.632325811 s
+    assert tokens_per_s(REFERENCE, found.step_ns) == 2_024_529  # 1_280_000 tokens / 0.632245811 s
 
 
 def test_expert_gemms_of_the_reference_plan_take_22_ms_per_layer() -> None:
-    assert priced(CLASSIC, (16,)).breakdown["experts"] == 16 * (2 * 11_189_811)
+    assert priced(CLASSIC, (16,)).breakdown["experts"] == 16 * (5_000 + 22_369_622)
 
 
 def test_memory_of_the_classic_reference_plan_is_11_2_gb() -> None:
@@ -160,7 +160,7 @@ def test_half_of_a_layers_communication_can_hide_behind_its_computation() -> Non
     # per layer TP 415_600 + EP 6_528_354 + ETP 825_200 = 7_769_154 ns, half of it 3_884_577, less than 31.7 ms of computation;
     # embedding and logits do not overlap
     assert found.breakdown == CLASSIC_NS | {"overlap": -16 * 3_884_577}
-    assert found.step_ns == 632_325_811 - 62_153_232
+    assert found.step_ns == 632_245_811 - 62_153_232
 
 
 # (b) Folded EP=8 EDP=16 DP=128 TP=1. A GPU holds 1 prompt = 10_000 tokens and sends them all; 8 * 10_000 tokens reach an EP
@@ -177,9 +177,9 @@ FOLDED_NS = {
     ),
     "norms": 16 * 2 * (5_000 + up(2 * 10_000 * 8_192, 1_440)),  # 10_000 tokens on the GPU, as in (a): 16 * 237_556
     "router": 16 * (5_000 + up(4096 * 64 * 2 + 10_000 * (4096 + 64) * 2, 1_440)),  # as in (a)
-    # up and down alike, 2 * 20_000 inputs * 4096 * 16384 FLOP: as in (a). The bytes do not bind: 8 experts * 134_217_728
-    # + 20_000 * (4096 + 16384) * 2 = 1_892_941_824 each; / 1_440 = 1_314_543 ns
-    "experts": 16 * 2 * (5_000 + up(2 * 20_000 * 4096 * 16384, 240_000)),  # = 16 * 22_379_622
+    # half the inputs and experts twice as wide, 2 * 20_000 * 2 * 4096 * 16384 FLOP: as in (a). The bytes do not bind:
+    # 8 experts * 268_435_456 + 20_000 * (2 * 4096 + 2 * 16384) * 2 = 3_785_883_648; / 1_440 = 2_629_086 ns
+    "experts": 16 * (5_000 + up(2 * 20_000 * 2 * 4096 * 16384, 240_000)),  # = 16 * 22_374_622
     "tp_comm": 0,
     "cp_comm": 0,
     # inside a domain only: 20_000 inputs * 8_192 bytes * 7/8 = 143_360_000; / 400 = 358_400 ns, + log2(8) * 3_000; twice
@@ -209,10 +209,10 @@ def test_every_term_of_the_folded_plan_is_as_worked_by_hand() -> None:
 
 
 def test_the_folded_plan_takes_519_ms_17_86_percent_less_than_the_classic_one() -> None:
-    step = 519_388_886  # 144_331_840 + 3_800_896 + 1_010_272 + 358_073_952 + 11_756_800 + 118_778 + 296_348
+    step = 519_308_886  # 144_331_840 + 3_800_896 + 1_010_272 + 357_993_952 + 11_756_800 + 118_778 + 296_348
     assert sum(FOLDED_NS.values()) == step
     assert priced(FOLDED, (16,)).step_ns == step
-    assert (632_325_811 - step) * 10_000 // 632_325_811 == 1786  # 112_936_925 / 632_325_811
+    assert (632_245_811 - step) * 10_000 // 632_245_811 == 1786  # 112_936_925 / 632_245_811
 
 
 def test_memory_of_the_folded_plan_is_44_gb() -> None:
@@ -237,9 +237,9 @@ PIPELINED_LAYER_NS = {
     "norms": 2 * (5_000 + up(2 * 2_500 * 8_192, 1_440)),  # = 66_890
     # 4096*64*2 + 2_500 * (4096 + 64) * 2 = 21_324_288 bytes; / 1_440 = 14_809 ns (FLOP: 5_462 ns)
     "router": 5_000 + up(4096 * 64 * 2 + 2_500 * (4096 + 64) * 2, 1_440),  # = 19_809
-    # up and down alike: 2 * 20_000 * 4096 * 16384/4 FLOP = 671_088_640_000; / 240_000 = 2_796_203 ns. The bytes do not bind:
-    # 32 experts * 33_554_432 + 20_000 * (4096 + 4096) * 2 = 1_401_421_824 each; / 1_440 = 973_210 ns
-    "experts": 2 * (5_000 + up(2 * 20_000 * 4096 * 4096, 240_000)),  # = 5_602_406
+    # 2 * 20_000 * 2 * 4096 * 16384/4 FLOP = 1_342_177_280_000; / 240_000 = 5_592_405.3, up. The bytes do not bind:
+    # 32 experts * 67_108_864 + 20_000 * (2 * 4096 + 2 * 4096) * 2 = 2_802_843_648; / 1_440 = 1_946_420 ns
+    "experts": 5_000 + up(2 * 20_000 * 2 * 4096 * 4096, 240_000),  # = 5_597_406
     # 3/4 of 10_000 * 8_192 bytes = 61_440_000; / 400 = 153_600 ns, + log2(4) * 3_000; reduce-scatter and all-gather
     "tp_comm": 2 * (2 * 3_000 + 153_600),  # = 319_200
     "cp_comm": 0,
@@ -249,7 +249,7 @@ PIPELINED_LAYER_NS = {
     "etp_comm": 2 * (2 * 3_000 + 307_200),  # = 626_400
     "overlap": 0,
 }
-PIPELINED_LAYER = 9_009_541  # 2_266_436 + 66_890 + 19_809 + 5_602_406 + 319_200 + 108_400 + 626_400
+PIPELINED_LAYER = 9_004_541  # 2_266_436 + 66_890 + 19_809 + 5_597_406 + 319_200 + 108_400 + 626_400
 PIPELINED_FIRST = PIPELINED_LAYER + 118_778 + 319_200  # embedding as in (b), all-reduce of 10_000 tokens over TP
 # head: 4096 * 12_800 * 2 + (4096 + 12_800) * 2 = 104_891_392 bytes; / 1_440 = 72_842 ns; logits: 3/4 of 51_200 * 4 bytes; / 400 = 384 ns
 PIPELINED_LAST = PIPELINED_LAYER + (5_000 + 72_842) + (2 * 3_000 + 384)
@@ -258,22 +258,22 @@ PIPELINED_LAST = PIPELINED_LAYER + (5_000 + 72_842) + (2 * 3_000 + 384)
 def test_the_stages_of_the_pipelined_plan_are_as_worked_by_hand() -> None:
     found = priced(PIPELINED, (1,) * 16)
     assert sum(PIPELINED_LAYER_NS.values()) == PIPELINED_LAYER
-    assert (PIPELINED_FIRST, PIPELINED_LAST) == (9_447_519, 9_093_767)
+    assert (PIPELINED_FIRST, PIPELINED_LAST) == (9_442_519, 9_088_767)
     assert [s.ns for s in found.stages] == [PIPELINED_FIRST] + [PIPELINED_LAYER] * 14 + [PIPELINED_LAST]
 
 
-def test_the_pipelined_plan_takes_753_ms() -> None:
+def test_the_pipelined_plan_takes_752_ms() -> None:
     found = priced(PIPELINED, (1,) * 16)
     # transfer: 10_000 / TP 4 = 2_500 tokens * 8_192 bytes = 20_480_000 to the next domain; / 50 = 409_600 ns, + 5_000 = 414_600
     assert found.breakdown["pp_comm"] == 15 * 414_600  # = 6_219_000
-    assert found.breakdown["pipeline_bubble"] == 15 * 9_447_519  # = 141_712_785
-    assert found.step_ns == 752_573_001  # (64 + 16 - 1) * 9_447_519 + 6_219_000
+    assert found.breakdown["pipeline_bubble"] == 15 * 9_442_519  # = 141_637_785
+    assert found.step_ns == 752_178_001  # (64 + 16 - 1) * 9_442_519 + 6_219_000
 
 
 def test_every_term_of_the_pipelined_plan_is_that_of_its_slowest_stage_times_the_micro_batches() -> None:
     per_micro_batch = PIPELINED_LAYER_NS | {"embedding": 118_778, "tp_comm": 319_200 + 319_200}
     expected = {name: 64 * ns for name, ns in per_micro_batch.items()}
-    assert priced(PIPELINED, (1,) * 16).breakdown == expected | {"pp_comm": 6_219_000, "pipeline_bubble": 141_712_785}
+    assert priced(PIPELINED, (1,) * 16).breakdown == expected | {"pp_comm": 6_219_000, "pipeline_bubble": 141_637_785}
 
 
 def test_memory_of_the_pipelined_plan() -> None:
@@ -308,7 +308,7 @@ def _traffic(stage: Stage) -> tuple[int, int]:
 def test_a_pipeline_waits_for_its_slowest_stage() -> None:
     # the layers of (c) in 8 stages, twice: 128 / (2 replicas * DP 2 * 32) = 1 prompt per micro-batch, so the same times
     found = priced(PIPELINED._replace(pp=8, replicas=2, microbatches=32), (1, 3, 2, 2, 2, 2, 2, 2))
-    slowest = 3 * 9_009_541  # = 27_028_623: the second stage
+    slowest = 3 * 9_004_541  # = 27_013_623: the second stage
     assert max(s.ns for s in found.stages) == found.stages[1].ns == slowest
     assert found.step_ns == (32 + 8 - 1) * slowest + 7 * 414_600
     assert found.breakdown["pipeline_bubble"] == 7 * slowest
@@ -468,7 +468,7 @@ def test_decode_of_llama_3_70b_reads_its_cache_once() -> None:
 
 
 def test_prefill_of_llama_3_70b_counts_half_of_the_square() -> None:
-    work = prefill_core(LLAMA, LLAMA_3_70B, Shard(sequences=3, tokens=3 * 1000, cached_tokens=3 * 1000), 8, 1000, 1)
+    work = prefill_core(LLAMA, LLAMA_3_70B, Shard(sequences=3, tokens=3 * 1000, cached_tokens=3 * 1000), 8, 1000, 1000, 1)
     assert work.flop == 3 * (4 * 1000 * 1000 * 8 * 128) // 2  # TP 8: 8 heads of 128
     # queries and outputs 3_000 * 1_024 each, keys and values 3_000 * 128 each, 2 bytes
     assert work.bytes == 3_000 * (2 * 1_024 + 2 * 128) * 2
@@ -543,18 +543,18 @@ def test_mla_expands_the_latents_of_all_context_parallel_peers() -> None:
     # keys and values up 512 x 16*(128 + 128) over all 8_000 tokens, output 16*128 x 7168
     shard = Shard(sequences=1, tokens=2_000, cached_tokens=8_000)
     assert attention_projections(DEEPSEEK, DEEPSEEK_V3, shard, 8) == (
-        Work("gemm", 2 * 2_000 * 7168 * 2_112, 2 * (7168 * 2_112 + 2_000 * (7168 + 2_112))),
-        Work("gemm", 2 * 2_000 * 1536 * 3_072, 2 * (1536 * 3_072 + 2_000 * (1536 + 3_072))),
-        Work("gemm", 2 * 8_000 * 512 * 4_096, 2 * (512 * 4_096 + 8_000 * (512 + 4_096))),
-        Work("gemm", 2 * 2_000 * 2_048 * 7168, 2 * (2_048 * 7168 + 2_000 * (2_048 + 7168))),
+        Work("gemm", 2 * 2_000 * 7168 * 2_112, 2 * (7168 * 2_112 + 2_000 * (7168 + 2_112)), "bf16", "bf16", (2_000, 7168, 2_112)),
+        Work("gemm", 2 * 2_000 * 1536 * 3_072, 2 * (1536 * 3_072 + 2_000 * (1536 + 3_072)), "bf16", "bf16", (2_000, 1536, 3_072)),
+        Work("gemm", 2 * 8_000 * 512 * 4_096, 2 * (512 * 4_096 + 8_000 * (512 + 4_096)), "bf16", "bf16", (8_000, 512, 4_096)),
+        Work("gemm", 2 * 2_000 * 2_048 * 7168, 2 * (2_048 * 7168 + 2_000 * (2_048 + 7168)), "bf16", "bf16", (2_000, 2_048, 7168)),
     )
 
 
 def test_only_mla_expands_the_tokens_of_others() -> None:
     # Llama-3-70B, TP 8: 8192 x (8 + 2) * 128, 8 * 128 x 8192
     assert attention_projections(LLAMA, LLAMA_3_70B, Shard(sequences=1, tokens=2_000, cached_tokens=8_000), 8) == (
-        Work("gemm", 2 * 2_000 * 8192 * 1_280, 2 * (8192 * 1_280 + 2_000 * (8192 + 1_280))),
-        Work("gemm", 2 * 2_000 * 1_024 * 8192, 2 * (1_024 * 8192 + 2_000 * (1_024 + 8192))),
+        Work("gemm", 2 * 2_000 * 8192 * 1_280, 2 * (8192 * 1_280 + 2_000 * (8192 + 1_280)), "bf16", "bf16", (2_000, 8192, 1_280)),
+        Work("gemm", 2 * 2_000 * 1_024 * 8192, 2 * (1_024 * 8192 + 2_000 * (1_024 + 8192)), "bf16", "bf16", (2_000, 1_024, 8192)),
     )
 
 
@@ -583,35 +583,37 @@ def test_mla_in_decode_expands_the_new_tokens_of_its_own_rank_only() -> None:
     assert terms.compute(0, terms.shape(MLA_CP4), None)["attention"] == expected
 
 
-def test_routed_experts_are_two_grouped_gemms() -> None:
-    # 100 inputs, 2.5 experts read. DeepSeek-V3: gate and up 7168 x 2*2048, down 2048 x 7168
-    assert routed_experts(DEEPSEEK, DEEPSEEK_EXPERTS, 100, WHOLE * 5 // 2, 1) == (
-        Work("expert_gemm", 2 * 100 * 7168 * 4_096, 5 * 7168 * 4_096 + 2 * 100 * (7168 + 4_096)),
-        Work("expert_gemm", 2 * 100 * 2_048 * 7168, 5 * 2_048 * 7168 + 2 * 100 * (2_048 + 7168)),
+def test_routed_experts_are_one_operator() -> None:
+    # 100 inputs, 2.5 experts read. DeepSeek-V3: gate and up 7168 x 2*2048, down 2048 x 7168; a row is read at 7168, written at 2*2048,
+    # read at 2048 and written at 7168
+    assert routed_experts(DEEPSEEK, DEEPSEEK_EXPERTS, 100, WHOLE * 5 // 2, 1) == Work(
+        "expert_gemm",
+        2 * 100 * (7168 * 4_096 + 2_048 * 7168),
+        5 * (7168 * 4_096 + 2_048 * 7168) + 2 * 100 * (7168 + 4_096 + 2_048 + 7168),
+        "bf16",
+        "bf16",
+        (100, WHOLE * 5 // 2, 7168, 2_048, 3),
     )
     # without a gate, and in two parts of 1024: 7168 x 1024 and 1024 x 7168
     plain = DEEPSEEK_EXPERTS.model_copy(update={"matrices": 2})
-    one = Work("expert_gemm", 2 * 100 * 7168 * 1_024, 5 * 7168 * 1_024 + 2 * 100 * (7168 + 1_024))
-    assert routed_experts(DEEPSEEK, plain, 100, WHOLE * 5 // 2, 2) == (one, one)
+    flop, moved = 2 * 100 * 2 * 7168 * 1_024, 5 * 2 * 7168 * 1_024 + 2 * 100 * 2 * (7168 + 1_024)
+    expected = Work("expert_gemm", flop, moved, "bf16", "bf16", (100, WHOLE * 5 // 2, 7168, 1_024, 2))
+    assert routed_experts(DEEPSEEK, plain, 100, WHOLE * 5 // 2, 2) == expected
 
 
-def test_each_expert_gemm_has_its_own_roofline() -> None:
-    # 512 inputs to 1 expert of 4096 x 3 * 16_384, whose gate and up together are twice as wide as the down
+def test_routed_experts_have_one_launch_and_one_roofline() -> None:
+    # 512 inputs to 1 expert of 3 * 4096 * 16_384 weights
     wide = MoeFfn(kind="moe", experts=64, top_k=2, intermediate_size=16_384, matrices=3)
-    arch, chip = REFERENCE.architecture, POOL.accelerator
-    both, down = routed_experts(arch, wide, 512, WHOLE, 1)
-    # 2 * 512 * 4096 * 32_768 FLOP = 137_438_953_472; / 240_000 = 572_662.3, up. Bytes: 306_184_192; / 1_440 = 212_628
-    assert operator_ns(chip, arch, both) == 5_000 + 572_663
-    # 2 * 512 * 16_384 * 4096 FLOP = 68_719_476_736; / 240_000 = 286_331.2, up. Bytes: 155_189_248; / 1_440 = 107_771
-    assert operator_ns(chip, arch, down) == 5_000 + 286_332
-    # 1 input: both read their weights: 268_435_456 + 2 * 36_864 = 268_509_184 bytes; / 1_440 = 186_464.7, up;
-    # 134_217_728 + 2 * 20_480 = 134_258_688; / 1_440 = 93_235.2, up
-    both, down = routed_experts(arch, wide, 1, WHOLE, 1)
-    assert (operator_ns(chip, arch, both), operator_ns(chip, arch, down)) == (5_000 + 186_465, 5_000 + 93_236)
+    arch, chip, runtime = REFERENCE.architecture, POOL.accelerator, REFERENCE.runtime
+    # 2 * 512 * 3 * 4096 * 16_384 FLOP = 206_158_430_208; / 240_000 = 858_993.5, up.
+    # Bytes: 402_653_184 + 512 * (2 * 4096 + 3 * 16_384) * 2 = 461_373_440; / 1_440 = 320_399
+    assert operator_ns(chip, runtime, routed_experts(arch, wide, 512, WHOLE, 1)) == 5_000 + 858_994
+    # 1 input reads the weights: 402_653_184 + 57_344 * 2 = 402_767_872 bytes; / 1_440 = 279_699.9, up
+    assert operator_ns(chip, runtime, routed_experts(arch, wide, 1, WHOLE, 1)) == 5_000 + 279_700
 
 
 def test_the_two_norms_of_a_layer_each_read_and_write_its_tokens() -> None:
-    assert norms(LLAMA, 1_000) == (Work("gemm", 0, 2 * 1_000 * 8192 * 2),) * 2
+    assert norms(LLAMA, 1_000) == (Work("elementwise", 0, 2 * 1_000 * 8192 * 2, "bf16", "bf16"),) * 2
 
 
 def test_a_fused_qkv_projection_of_grouped_query_attention() -> None:
@@ -621,11 +623,11 @@ def test_a_fused_qkv_projection_of_grouped_query_attention() -> None:
 
 
 def test_an_operator_is_bound_by_memory_below_the_ridge_and_by_computation_above() -> None:
-    arch, chip = REFERENCE.architecture, POOL.accelerator
+    arch, chip, runtime = REFERENCE.architecture, POOL.accelerator, REFERENCE.runtime
     # 1 token: 33_554_432 + 16_384 bytes; / 1_440 = 23_313.1, up. FLOP: 2 * 4096 * 4096 / 240_000 = 140
-    assert operator_ns(chip, arch, gemm(arch, 1, 4096, 4096)) == 5_000 + 23_314
+    assert operator_ns(chip, runtime, gemm(arch, 1, 4096, 4096)) == 5_000 + 23_314
     # 1_000 tokens: 33_554_432_000 FLOP / 240_000 = 139_810.1, up. Bytes: 49_938_432 / 1_440 = 34_680
-    assert operator_ns(chip, arch, gemm(arch, 1_000, 4096, 4096)) == 5_000 + 139_811
+    assert operator_ns(chip, runtime, gemm(arch, 1_000, 4096, 4096)) == 5_000 + 139_811
 
 
 def test_128_tokens_touch_an_expert_of_probability_1_64_with_0_8668() -> None:
@@ -695,28 +697,28 @@ def test_all_gather_between_domains_only_uses_the_scale_out_tier_alone() -> None
 
 def test_all_to_all_inside_a_domain_moves_what_is_not_its_own() -> None:
     # 3/4 of 2_000 inputs * 8_192 bytes = 12_288_000; / 400 = 30_720 ns, + 2 * 3_000
-    assert all_to_all(POOL, 1_000, 2_000, 8_192, 0, ONE_DOMAIN) == Comm(36_720, 12_288_000, 0)
+    assert all_to_all(POOL, "dispatch", 1_000, 2_000, 8_192, 0, ONE_DOMAIN) == Comm(36_720, 12_288_000, 0)
 
 
 def test_all_to_all_over_2_domains_of_4_sends_each_token_once_to_the_other_domain() -> None:
     # across: 1_000 tokens * 1/2 copy * 8_192 bytes = 4_096_000; / 50 = 81_920 ns, + 5_000
     # inside, 4 ranks: 3/4 of 2_000 inputs * 8_192 bytes = 12_288_000; / 400 = 30_720 ns, + 2 * 3_000
-    assert all_to_all(POOL, 1_000, 2_000, 8_192, WHOLE // 2, TWO_DOMAINS) == Comm(86_920 + 36_720, 12_288_000, 4_096_000)
+    assert all_to_all(POOL, "dispatch", 1_000, 2_000, 8_192, WHOLE // 2, TWO_DOMAINS) == Comm(86_920 + 36_720, 12_288_000, 4_096_000)
 
 
 def test_all_to_all_over_uneven_domains_pays_for_the_fullest() -> None:
     # 6 + 2 ranks: 5/6 of 2_000 inputs * 8_192 bytes = 13_653_333.3, up; / 400 = 34_133.3, up, + ceil(log2 6) * 3_000
-    found = all_to_all(POOL, 1_000, 2_000, 8_192, WHOLE // 2, (0,) * 6 + (1,) * 2)
+    found = all_to_all(POOL, "dispatch", 1_000, 2_000, 8_192, WHOLE // 2, (0,) * 6 + (1,) * 2)
     assert found == Comm(86_920 + 34_134 + 9_000, 13_653_334, 4_096_000)
 
 
 def test_all_to_all_between_domains_only_forwards_nothing() -> None:
     # 1 rank in each of 4 domains: 1_000 tokens * 3/2 copies * 8_192 bytes = 12_288_000; / 50 = 245_760 ns, + 2 * 5_000
-    assert all_to_all(POOL, 1_000, 2_000, 8_192, WHOLE * 3 // 2, (0, 1, 2, 3)) == Comm(255_760, 0, 12_288_000)
+    assert all_to_all(POOL, "dispatch", 1_000, 2_000, 8_192, WHOLE * 3 // 2, (0, 1, 2, 3)) == Comm(255_760, 0, 12_288_000)
 
 
 def test_a_group_of_one_communicates_nothing() -> None:
-    for cost in (all_gather(POOL, 10**9, (0,)), all_reduce(POOL, 10**9, (0,)), all_to_all(POOL, 10**6, 10**6, 8_192, 0, (0,))):
+    for cost in (all_gather(POOL, 10**9, (0,)), all_reduce(POOL, 10**9, (0,)), all_to_all(POOL, "dispatch", 10**6, 10**6, 8_192, 0, (0,))):
         assert cost == Comm(0, 0, 0)
 
 
