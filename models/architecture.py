@@ -4,11 +4,10 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
+from models.formats import DType
 from models.record import Name, Record, Source
 
 Size = Annotated[int, Field(ge=1, le=10_000_000)]
-DType = Literal["fp32", "bf16", "fp16", "fp8", "int8", "fp4"]
-BITS: dict[str, int] = {"fp32": 32, "bf16": 16, "fp16": 16, "fp8": 8, "int8": 8, "fp4": 4}
 
 
 class MultiHead(Record):
@@ -29,7 +28,14 @@ class GroupedQuery(Record):
     kind: Literal["gqa"]
     heads: Size
     kv_heads: Size
-    head_dim: Size
+    head_dim: Size = Field(description="width of a query and key head")
+    v_head_dim: Size | None = Field(default=None, description="width of a value head; absent: head_dim")
+    window: Size | None = Field(default=None, description="each token sees this many last ones (sliding window or chunk); absent: all")
+    output_gate: bool = Field(default=False, description="a second projection as wide as the queries gates the output")
+
+    @property
+    def value_dim(self) -> int:
+        return self.v_head_dim or self.head_dim
 
     @model_validator(mode="after")
     def _groups_are_whole(self) -> Self:
@@ -48,6 +54,55 @@ class MultiHeadLatent(Record):
     qk_nope_head_dim: Size
     qk_rope_head_dim: Size
     v_head_dim: Size
+    index_heads: Size | None = Field(default=None, description="heads of the index that picks the tokens to attend to; absent: all tokens")
+    index_head_dim: Size | None = None
+    index_top_k: Size | None = Field(default=None, description="tokens attended to")
+
+    @model_validator(mode="after")
+    def _index_is_whole(self) -> Self:
+        if len({value is None for value in (self.index_heads, self.index_head_dim, self.index_top_k)}) > 1:
+            raise ValueError("index_heads, index_head_dim and index_top_k belong together; give all or none")
+        return self
+
+
+class Compressed(Record):
+    """Attention over a compressed context (DeepSeek-V4): of every `ratio` tokens one entry is kept, beside the last `window` tokens.
+
+    One key-value head serves all query heads. With an index, the `index_top_k` best entries are attended to; without, all of them.
+    """
+
+    kind: Literal["compressed"]
+    heads: Size
+    head_dim: Size
+    q_lora_rank: Size
+    o_lora_rank: Size = Field(description="rank of the output projection of each group")
+    o_groups: Size
+    ratio: Annotated[int, Field(ge=0, le=1_000_000, description="tokens per kept entry; 0: the window only")]
+    window: Size
+    index_heads: Size | None = None
+    index_head_dim: Size | None = None
+    index_top_k: Size | None = None
+
+
+class Recurrent(Record):
+    """Attention with a state of constant size: gated delta nets, KDA, Mamba-2, lightning attention.
+
+    Projections: queries, keys, values, `gates` gates as wide as the values, and `extra_outputs` more columns, then the output.
+    """
+
+    kind: Literal["recurrent"]
+    key_heads: Size = Field(description="heads (or groups) of queries and keys")
+    key_head_dim: Size = Field(description="width of a key; of Mamba-2 the state size")
+    value_heads: Size
+    value_head_dim: Size
+    gates: Annotated[int, Field(ge=0, le=4)] = 1
+    extra_outputs: Annotated[int, Field(ge=0, le=10_000_000, description="columns for decays, steps and low-rank gates")] = 0
+    conv_width: Annotated[int, Field(ge=0, le=64, description="taps of the short convolution over queries, keys and values")] = 0
+
+    @property
+    def heads(self) -> int:
+        """What tensor parallelism divides."""
+        return self.value_heads
 
 
 class DenseFfn(Record):
@@ -68,11 +123,16 @@ class MoeFfn(Record):
     matrices: Literal[2, 3]
     shared_experts: Annotated[int, Field(ge=0, le=64)] = 0
     shared_intermediate_size: Size | None = Field(default=None, description="width of one shared expert; absent: intermediate_size")
+    latent_size: Size | None = Field(default=None, description="width that routed experts take and give; absent: the hidden size")
+    groups: Size = Field(default=1, description="groups of experts that the router ranks first")
+    top_groups: Size = Field(default=1, description="groups a token's experts come from")
 
     @model_validator(mode="after")
     def _top_k_exist(self) -> Self:
         if self.top_k > self.experts:
             raise ValueError(f"top_k {self.top_k} exceeds experts {self.experts}; correct one of them")
+        if self.experts % self.groups or self.top_groups > self.groups:
+            raise ValueError(f"{self.top_groups} of {self.groups} groups of {self.experts} experts: groups must be equal, and enough")
         return self
 
     @property
@@ -81,16 +141,37 @@ class MoeFfn(Record):
         return self.shared_experts * (self.shared_intermediate_size or self.intermediate_size)
 
 
-Attention = Annotated[MultiHead | GroupedQuery | MultiHeadLatent, Field(discriminator="kind")]
+AnyAttention = MultiHead | GroupedQuery | MultiHeadLatent | Compressed | Recurrent
+AnyFfn = DenseFfn | MoeFfn
+Attention = Annotated[AnyAttention, Field(discriminator="kind")]
 Ffn = Annotated[DenseFfn | MoeFfn, Field(discriminator="kind")]
+
+
+Part = Literal["attention", "ffn", "experts", "embedding"]
+"""Classes of modules that may be stored in formats of their own."""
 
 
 class LayerGroup(Record):
     """`count` consecutive layers of one shape."""
 
     count: Annotated[int, Field(ge=1, le=1000)]
-    attention: Attention
-    ffn: Ffn
+    attention: Attention | None = Field(default=None, description="absent: a layer of a feed-forward block only")
+    ffn: Ffn | None = Field(default=None, description="absent: a layer of attention only")
+
+    @model_validator(mode="after")
+    def _holds_something(self) -> Self:
+        if self.attention is None and self.ffn is None:
+            raise ValueError("a layer needs attention or ffn; give at least one")
+        return self
+
+
+class WeightFormats(Record):
+    """Formats of weights by class of module; a class without one is stored in the architecture's `weight_dtype`."""
+
+    attention: DType | None = None
+    ffn: DType | None = Field(default=None, description="dense blocks and shared experts")
+    experts: DType | None = Field(default=None, description="routed experts")
+    embedding: DType | None = Field(default=None, description="embedding and head")
 
 
 class Architecture(Record):
@@ -105,6 +186,8 @@ class Architecture(Record):
     activation_dtype: DType
     dispatch_dtype: DType
     combine_dtype: DType
+    weights: WeightFormats = Field(default=WeightFormats(), description="formats of the classes of modules that differ from weight_dtype")
+    mtp_layers: Annotated[int, Field(ge=0, le=16, description="multi-token prediction layers beside `layers`; they are not run")] = 0
     layers: tuple[LayerGroup, ...] = Field(min_length=1, max_length=1000)
     source: Source
 
@@ -116,6 +199,15 @@ class Architecture(Record):
         if len({experts for experts, _, _ in shapes}) > 1:
             raise ValueError("MoE layers with different numbers of experts are not supported; give every MoE layer the same")
         return self
+
+    def format_of(self, part: Part) -> str:
+        """The format in which weights of a class of modules are stored."""
+        return getattr(self.weights, part) or self.weight_dtype
+
+    def formats(self) -> tuple[str, ...]:
+        """Every format that weights or activations are stored in, each once."""
+        parts: tuple[Part, ...] = ("attention", "ffn", "experts", "embedding")
+        return tuple(dict.fromkeys((*map(self.format_of, parts), self.activation_dtype)))
 
     @property
     def layer_count(self) -> int:
