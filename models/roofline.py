@@ -12,7 +12,8 @@ def operator_ns(accelerator: Accelerator, runtime: Runtime, work: Work) -> int:
     """fixed * launch share + norm(FLOP / (peak * efficiency), bytes / (bandwidth * efficiency)) * scale, ns, each rounded up.
 
     Roofline: Williams, Waterman, Patterson, CACM 52(4), 2009. Without a curve, one launch and the larger of the two. Grows
-    with FLOP, bytes and every number of the shape; falls with peaks, bandwidth and efficiencies.
+    with FLOP, bytes and every number of the shape but the context of a prefill, which slows its short prompts; falls with peaks,
+    bandwidth and efficiencies.
     """
     curve = curve_of(accelerator, work)
     if curve is None:
@@ -54,7 +55,7 @@ def paced_flop(accelerator: Accelerator, curve: Curve, work: Work) -> int:
     flop = work.flop
     if work.kind == "gemm" and curve.wave_ppm:
         flop = ceil_div((PPM - curve.wave_ppm) * flop + curve.wave_ppm * wave_flop(accelerator.multiprocessors or 1, work.shape), PPM)
-    if curve.half_rate_tokens:
+    if curve.half_rate_tokens and work.kind in ("prefill_attention", "mla_prefill"):
         context = work.shape[2]
         flop = ceil_div(flop * (context + curve.half_rate_tokens), context)
     return flop

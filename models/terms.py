@@ -171,7 +171,7 @@ class Terms:
         if profile is None:
             return found
         if self._gathers:
-            key = ("gather", shape.tokens, shape.group_tokens, shape.tp, shape.etp, groups.tp, groups.experts)
+            key = ("gather", shape.tokens, shape.group_tokens, shape.tp, shape.cp, shape.etp, groups.tp, groups.experts)
             return (*found, ("ep_comm", self._sum(key, lambda: gathered(self.instance, shape, groups))), ("etp_comm", NOTHING))
         received = ceil_div(profile.tokens, shape.etp)
         experts = self._sum(
