@@ -107,7 +107,9 @@ class Instance(Record):
             for field in record.constants():
                 source = record.source_of(field)
                 if source.startswith("assumed:"):
-                    found.append(f"{path}.{field} = {getattr(record, field)} ({source})")
+                    value = getattr(record, field)
+                    shown = "" if field in ("curves", "laws") else f" = {value}"  # tables of records do not fit in a sentence
+                    found.append(f"{path}.{field}{shown} ({source})")
         return found
 
     def weakest_source(self) -> str:

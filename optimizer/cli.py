@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from optimizer.inputs import catalogue
 from optimizer.outcomes import EXIT_OF_PROOF, EXIT_OF_SEARCH, INFEASIBLE, REFUTED, outcomes, progress
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ PLAIN: dict[str, Any] = {"no_args_is_help": True, "rich_markup_mode": None}
 app = typer.Typer(**PLAIN, add_completion=False, pretty_exceptions_enable=False, context_settings={"help_option_names": ["-h", "--help"]})
 batch = typer.Typer(**PLAIN, help="Solve variants of one instance.")
 app.add_typer(batch, name="batch")
+app.command()(catalogue)
 
 
 def _say_version(wanted: bool) -> None:

@@ -10,6 +10,7 @@ from models.errors import InputError
 from models.instance import Instance
 from models.result import Claim
 from models.strategy import PlanFile
+from optimizer.catalogued import instance_schema
 from optimizer.certify import certificate_of
 from optimizer.check import confirm
 from optimizer.output import check_free, check_replaceable, to_json, write_file, write_folder
@@ -100,8 +101,10 @@ def file_schema(name: str) -> Json:
     """The JSON Schema of an instance, a plan, a claims file or a certificate."""
     from optimizer.audit import Claims
 
-    records: dict[str, Any] = {"instance": Instance, "plan": PlanFile, "claims": Claims, "certificate": Certificate}
+    records: dict[str, Any] = {"plan": PlanFile, "claims": Claims, "certificate": Certificate}
+    if name == "instance":
+        return instance_schema()
     if name not in records:
-        raise InputError(f'schema "{name[:40]}": write one of {", ".join(records)}')
+        raise InputError(f'schema "{name[:40]}": write one of instance, {", ".join(records)}')
     schema: Json = records[name].model_json_schema()
     return schema

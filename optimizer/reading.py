@@ -10,6 +10,8 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from models.errors import InputError
+from models.instance import Instance
+from optimizer.catalogued import resolve, spell_out
 from optimizer.settings import set_path
 
 MAX_FILE_BYTES = 5_000_000
@@ -122,6 +124,7 @@ def read_record(path: Path, record: type[R], overrides: Sequence[str] = ()) -> R
 def read_with_overrides(path: Path, overrides: Sequence[str]) -> Any:
     """The file's value with each `PATH=VALUE` applied."""
     data = read_data(path)
+    spell_out(data)
     for override in overrides:
         name, given, value = override.partition("=")
         if not given or not name.strip():
@@ -131,7 +134,9 @@ def read_with_overrides(path: Path, overrides: Sequence[str]) -> Any:
 
 
 def validate(data: Any, record: type[R], origin: str) -> R:
-    """`data` as a record. Raises InputError naming origin, field, value and remedy."""
+    """`data` as a record, an instance's names from the catalogue replaced. Raises InputError naming origin, field, value and remedy."""
+    if record is Instance:
+        data = resolve(data, origin)
     try:
         return record.model_validate_json(json.dumps(data))
     except ValidationError as error:

@@ -7,7 +7,7 @@ from functools import cache
 from typing import Any, NamedTuple
 
 from models.errors import InputError
-from models.instance import Instance
+from optimizer.catalogued import instance_schema, make_room
 
 Json = dict[str, Any]
 
@@ -25,7 +25,7 @@ class _Place(NamedTuple):
 
 @cache
 def _schema() -> Json:
-    return Instance.model_json_schema()
+    return instance_schema()
 
 
 def _alternatives(part: Json) -> Iterator[Json]:
@@ -53,7 +53,8 @@ def set_path(data: Any, path: str, value: Any, option: str) -> None:
 
     Steps are separated by dots; list positions are numbers. A list of one element may be stepped
     through without its index: `cluster.scale_out.latency_ns` skips `pools.0`. An object that the file
-    leaves out is created where the schema knows it. A constant so set is marked as assumed in the
+    leaves out is created where the schema knows it; a name from the catalogue takes the place of a record
+    written out. A constant so set is marked as assumed in the
     `sources` beside it.
     """
     owner, last = _reach(data, path, option)
@@ -61,6 +62,8 @@ def set_path(data: Any, path: str, value: Any, option: str) -> None:
     if isinstance(node, list):
         node[int(last)] = value
     else:
+        if _child_parts(owner.parts, last):
+            make_room(node, last)
         node[last] = value
         if isinstance(node.get("sources"), dict) and last != "sources":
             node["sources"][last] = "assumed: set on the command line"

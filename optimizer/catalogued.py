@@ -1,0 +1,135 @@
+"""Short forms of an instance file: a machine or an engine named from the catalogue stands for its whole record.
+
+cluster: {"machine": NAME, "nodes": N, ...}    a pool of the catalogue, with any field of a pool written over it
+runtime: ENGINE or {"engine": ENGINE, ...}     the engine's runtime on those GPUs, with any field written over it
+"""
+
+from typing import Any
+
+from models.catalogue.engines import HIDDEN_SIZE, engine_names, runtime_in
+from models.catalogue.machines import assumptions_of, machine_names, pool_record
+from models.errors import InputError
+from models.instance import Instance
+from models.units import parse_quantity
+
+Json = dict[str, Any]
+WRITTEN_OVER = "assumed: written over the catalogue's value"
+KEPT = {"machine": {"name", "nodes"}, "engine": set[str]()}
+"""What stays of a record written out when a name from the catalogue is set in its place."""
+
+
+def spell_out(data: Any) -> None:
+    """The short forms with their names only: a cluster of one pool, a runtime with its engine; in place."""
+    if not isinstance(data, dict):
+        return
+    cluster = data.get("cluster")
+    if isinstance(cluster, dict) and "machine" in cluster and "pools" not in cluster:
+        data["cluster"] = {"pools": [cluster]}
+    if isinstance(data.get("runtime"), str):
+        data["runtime"] = {"engine": data["runtime"]}
+
+
+def make_room(record: Json, field: str) -> None:
+    """Before a name from the catalogue is set in a record that had none: drops what the name will stand for; in place."""
+    if field in KEPT and field not in record:
+        for other in set(record) - KEPT[field]:
+            del record[other]
+
+
+def resolve(data: Any, origin: str) -> Any:
+    """An instance file's value with every name from the catalogue replaced by its record.
+
+    What the file writes over the catalogue is marked as assumed unless the file gives a source; what the catalogue borrows is
+    added to the assumptions. Raises InputError, naming `origin`, for names that are not in the catalogue.
+    """
+    if not isinstance(data, dict):
+        return data
+    data = dict(data)
+    spell_out(data)
+    cluster, runtime = data.get("cluster"), data.get("runtime")
+    engine = runtime.get("engine") if isinstance(runtime, dict) else None
+    try:
+        if isinstance(cluster, dict) and isinstance(cluster.get("pools"), list):
+            data["cluster"] = cluster | {"pools": [_pool(data, pool, str(engine or "none")) for pool in cluster["pools"]]}
+        if engine is not None:
+            data["runtime"] = _written_over(runtime_in(str(engine), _memory_bytes(data), _hidden_size(data)), runtime, "engine")
+    except InputError as error:
+        raise InputError(f"{origin}: {error}") from error
+    return data
+
+
+def _pool(data: Json, pool: Any, engine: str) -> Any:
+    """A pool as the file states it, or the catalogue's; then the assumptions of `data` say so."""
+    if not isinstance(pool, dict) or "machine" not in pool:
+        return pool
+    name, stated = str(pool["machine"]), data.get("assumptions", [])
+    made = _written_over(pool_record(name, None, engine), pool, "machine")
+    if isinstance(stated, list):
+        data["assumptions"] = [*stated, *(s for s in assumptions_of(name) if s not in stated)]
+    return made
+
+
+def _written_over(preset: Json, file: Json, name: str) -> Json:
+    """The catalogue's record with the file's values over it, but not the name that it was found by."""
+    return _merged(preset, {key: value for key, value in file.items() if key != name})
+
+
+def _merged(preset: Json, over: Json) -> Json:
+    """Objects are merged field by field, anything else is replaced; a constant that is replaced takes the file's source."""
+    merged = dict(preset)
+    for key, value in over.items():
+        known = preset.get(key)
+        merged[key] = _merged(known, value) if isinstance(known, dict) and isinstance(value, dict) else value
+    said = over.get("sources", {})
+    if isinstance(preset.get("sources"), dict) and isinstance(said, dict):
+        rest = said.get("*", WRITTEN_OVER)
+        merged["sources"] = preset["sources"] | {k: rest for k in over if k != "sources"} | {k: v for k, v in said.items() if k != "*"}
+    return merged
+
+
+def _memory_bytes(data: Json) -> int:
+    """Memory of one GPU of the first pool; the engine's reserve is a share of it."""
+    try:
+        memory = parse_quantity(data["cluster"]["pools"][0]["accelerator"]["memory_bytes"], "bytes")
+    except (KeyError, IndexError, TypeError, ValueError):
+        memory = None
+    if not isinstance(memory, int) or memory <= 0:
+        raise InputError("runtime.engine: the memory that it reserves needs cluster.pools.0.accelerator.memory_bytes; add it")
+    return memory
+
+
+def _hidden_size(data: Json) -> int:
+    """Hidden size of the model; another one where the file has none, which its validation will say."""
+    architecture = data.get("architecture")
+    size = architecture.get("hidden_size") if isinstance(architecture, dict) else None
+    return size if isinstance(size, int) and size > 0 else HIDDEN_SIZE
+
+
+def instance_schema() -> Json:
+    """The JSON Schema of an instance file, short forms included."""
+    schema: Json = Instance.model_json_schema()
+    machines = {"type": "string", "enum": list(machine_names()), "description": "see `shardproof catalogue machines`"}
+    engines = {"type": "string", "enum": list(engine_names()), "description": "see `shardproof catalogue engines`"}
+    over = "with any field of the full form, nested ones in part, written over the catalogue's"
+    nodes = schema["$defs"]["Pool"]["properties"]["nodes"]
+    schema["$defs"]["PoolOfMachine"] = {
+        "description": f"A pool by the catalogue's name of its machine, {over}.",
+        "properties": {"machine": machines, "nodes": nodes},
+        "required": ["machine", "nodes"],
+        "type": "object",
+    }
+    schema["$defs"]["RuntimeOfEngine"] = {
+        "description": f"A runtime by the catalogue's name of its engine, {over}.",
+        "properties": {"engine": engines},
+        "required": ["engine"],
+        "type": "object",
+    }
+    pools = schema["$defs"]["Cluster"]["properties"]["pools"]
+    pools["items"] = _either(pools["items"], "PoolOfMachine")
+    schema["properties"]["cluster"] = _either(schema["properties"]["cluster"], "PoolOfMachine")
+    schema["properties"]["runtime"] = {"anyOf": [*_either(schema["properties"]["runtime"], "RuntimeOfEngine")["anyOf"], engines]}
+    return schema
+
+
+def _either(full: Json, short: str) -> Json:
+    return {"anyOf": [full, {"$ref": f"#/$defs/{short}"}]}
