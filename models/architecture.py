@@ -164,6 +164,11 @@ class LayerGroup(Record):
             raise ValueError("a layer needs attention or ffn; give at least one")
         return self
 
+    @property
+    def moe(self) -> MoeFfn | None:
+        """The routed experts, where there are some."""
+        return self.ffn if isinstance(self.ffn, MoeFfn) else None
+
 
 class WeightFormats(Record):
     """Formats of weights by class of module; a class without one is stored in the architecture's `weight_dtype`."""
@@ -208,6 +213,10 @@ class Architecture(Record):
         """Every format that weights or activations are stored in, each once."""
         parts: tuple[Part, ...] = ("attention", "ffn", "experts", "embedding")
         return tuple(dict.fromkeys((*map(self.format_of, parts), self.activation_dtype)))
+
+    def attentions(self) -> tuple[AnyAttention, ...]:
+        """Each distinct attention, in order of first appearance."""
+        return tuple(dict.fromkeys(group.attention for group in self.layers if group.attention is not None))
 
     @property
     def layer_count(self) -> int:

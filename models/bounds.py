@@ -140,8 +140,8 @@ class Bounds:
 
     def _least_compute(self, group: int, loads: tuple[int, ...] | None, shape: Shape) -> int:
         """Computation of one layer under any placement, ns."""
-        profile, ffn = None, self.terms.arch.layers[group].ffn
-        if loads is not None and ffn.kind == "moe":
+        profile, ffn = None, self.terms.arch.layers[group].moe
+        if loads is not None and ffn is not None:
             key = (loads, ffn.top_k, shape.ep, shape.group_tokens)
             profile = self._ideals.get(key)
             if profile is None:
@@ -171,8 +171,8 @@ class Bounds:
         return Case(layers, all(f is None or f.exact for f in fronts), first, last, total, longest)
 
     def _front(self, group: int, loads: tuple[int, ...] | None, shape: Shape, groups: Groups) -> Front | None:
-        ffn = self.terms.arch.layers[group].ffn
-        if loads is None or ffn.kind != "moe":
+        ffn = self.terms.arch.layers[group].moe
+        if loads is None or ffn is None:
             return None
         found = self._fronts(loads, ffn.top_k, shape.ep, shape.group_tokens, groups.ep)
         if found.exact or not self._proved:
@@ -246,9 +246,7 @@ class Bounds:
     def _placements(self, case: Case, split: Split) -> tuple[RankContents | None, ...]:
         kinds = [(run, c) for run in case.layers for c in range(run.length)]
         moe = self.terms.arch.layers
-        return tuple(
-            run.placements[chosen] for (run, _), chosen in zip(kinds, split.choices, strict=True) if moe[run.group].ffn.kind == "moe"
-        )
+        return tuple(run.placements[chosen] for (run, _), chosen in zip(kinds, split.choices, strict=True) if moe[run.group].moe)
 
 
 def memory_suffices(sketch: Sketch, pp: int, sequences: int) -> bool:

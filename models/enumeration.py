@@ -78,7 +78,7 @@ def _values(i: Instance, degree: str, candidates: list[int]) -> list[int]:
 
 
 def _tensor_degrees(i: Instance, most: int) -> list[int]:
-    heads = i.architecture.layers[0].attention.heads
+    heads = next((a.heads for a in i.architecture.attentions()), i.architecture.hidden_size)
     fits = (v for v in divisors(heads) if v <= most and not (heads_divide(i, v) or kv_heads(i, v) or ffn_divides(i, v)))
     return _values(i, "tp", list(fits))
 

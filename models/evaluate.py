@@ -51,14 +51,14 @@ class Evaluation(NamedTuple):
 def moe_layer_indices(instance: Instance) -> dict[int, int]:
     """Model layer -> position among the MoE layers."""
     groups = instance.architecture.layers
-    moe = (layer for layer, g in enumerate(instance.architecture.group_of_layer()) if groups[g].ffn.kind == "moe")
+    moe = (layer for layer, g in enumerate(instance.architecture.group_of_layer()) if groups[g].moe)
     return {layer: position for position, layer in enumerate(moe)}
 
 
 def layer_profile(terms: Terms, strategy: Strategy, plan: Plan, moe_layer: int, group_index: int) -> Profile:
     """The profile of one MoE layer under the plan's placement."""
-    ffn = terms.arch.layers[group_index].ffn
-    assert ffn.kind == "moe"
+    ffn = terms.arch.layers[group_index].moe
+    assert ffn is not None
     loads, tokens = terms.instance.load_of_moe_layer(moe_layer), terms.shape(strategy).group_tokens
     return profile(plan.placement[moe_layer], loads, ffn.top_k, tokens, terms.groups(strategy).ep)
 

@@ -11,13 +11,14 @@ from fractions import Fraction
 from typing import NamedTuple
 
 from models.architecture import Architecture, LayerGroup
+from models.attention import Shard, attention_projections
 from models.enumeration import Block, Side
 from models.evaluate import moe_layer_indices
 from models.instance import Instance
 from models.layout import Pattern
-from models.operators import Shard, Work, attention_projections, dense_width, feed_forward, routed_experts
+from models.operators import Work, dense_width, feed_forward, routed_experts
 from models.placement import NOTHING_PROVED, Proved, least_copies, least_maximum
-from models.roofline import flop_efficiency_ppm
+from models.roofline import flop_efficiency_ppm, peak_flop_per_s
 from models.routing import Profile, least_touches
 from models.shape import Groups, Shape
 from models.strategy import DEFAULT_ORDER, Strategy
@@ -56,7 +57,7 @@ class Floors:
         for layer, g in enumerate(instance.architecture.group_of_layer()):
             if layer in moe:
                 rows[g, instance.load_of_moe_layer(moe[layer])] += 1
-        self.rows = [Row(n, g, ffn.top_k, loads, sum(loads)) for (g, loads), n in rows.items() if (ffn := groups[g].ffn).kind == "moe"]
+        self.rows = [Row(n, g, ffn.top_k, loads, sum(loads)) for (g, loads), n in rows.items() if (ffn := groups[g].moe)]
         self._attention: dict[tuple[int, int, int], Floor] = {}
         self._experts: dict[tuple[int, int, int], Floor] = {}
         self._by_row: dict[tuple[int, int, int], int] = {}
@@ -159,8 +160,8 @@ class Floors:
 
     def _comm_ns(self, group: int, shape: Shape, groups: Groups) -> int:
         """Communication of one layer of a group, ns, at least."""
-        ffn, profile = self.instance.architecture.layers[group].ffn, None
-        if ffn.kind == "moe":
+        ffn, profile = self.instance.architecture.layers[group].moe, None
+        if ffn is not None:
             profile = Profile(ceil_div(shape.group_tokens * ffn.top_k, shape.ep), 0, self._copies(group, ffn.top_k, groups.ep))
         return sum(comm.ns for _, comm in self.terms.comm(group, shape, groups, profile))
 
@@ -202,7 +203,7 @@ def root_bound(instance: Instance) -> int:
     flop_of: Counter[int] = Counter()  # by attained FLOP/s * PPM
     for group in arch.layers:
         for work in _every_gemm(arch, group, workload.sequences, workload.tokens):
-            flop_of[acc.peak_flop_per_s[work.dtype] * flop_efficiency_ppm(acc, work)] += group.count * work.flop
+            flop_of[peak_flop_per_s(acc, work) * flop_efficiency_ppm(acc, work)] += group.count * work.flop
     gpu_ns = sum(flop * NS_PER_S * instance.runtime.operator_scale_ppm // rate for rate, flop in flop_of.items())
     match instance.objective.name:
         case "latency" | "throughput":
@@ -218,8 +219,9 @@ def root_bound(instance: Instance) -> int:
 def _every_gemm(arch: Architecture, group: LayerGroup, sequences: int, tokens: int) -> Iterator[Work]:
     """The GEMMs of one layer over all tokens of the pass, unsharded; of the experts no weights are read."""
     ffn = group.ffn
-    yield from attention_projections(arch, group.attention, Shard(sequences, tokens, tokens), 1)
-    if dense_width(ffn):
+    if group.attention is not None:
+        yield from attention_projections(arch, group.attention, Shard(sequences, tokens, tokens), 1)
+    if ffn is not None and dense_width(ffn):
         yield from feed_forward(arch, dense_width(ffn), ffn.matrices, tokens, 1)
-    if ffn.kind == "moe":
-        yield routed_experts(arch, ffn, tokens * ffn.top_k, 0, 1)
+    if group.moe is not None:
+        yield routed_experts(arch, group.moe, tokens * group.moe.top_k, 0, 1)

@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 
 from models.architecture import Architecture
 from models.cluster import Cluster
+from models.formats import computes_in
 from models.record import SOURCE_KINDS, Name, Record, SourcedRecord, Text
 from models.space import Space
 from models.strategy import PlanFile
@@ -55,8 +56,8 @@ class Instance(Record):
     @model_validator(mode="after")
     def _parts_fit(self) -> Self:
         peaks = self.cluster.pool.accelerator.peak_flop_per_s
-        for dtype in (self.architecture.weight_dtype, self.architecture.activation_dtype):
-            if dtype not in peaks:
+        for dtype in map(computes_in, self.architecture.formats()):
+            if dtype not in peaks and (dtype == self.architecture.activation_dtype or dtype in ("fp32", "bf16", "fp16")):
                 raise ValueError(f"the accelerator has no peak for {dtype}; add cluster.pools.0.accelerator.peak_flop_per_s.{dtype}")
         if self.expert_load is not None:
             rows, width = len(self.expert_load.counts), len(self.expert_load.counts[0])

@@ -1,6 +1,7 @@
 """Time of one operator on one GPU."""
 
 from models.cluster import Accelerator, Curve
+from models.formats import STAND_INS
 from models.operators import Kind, Work
 from models.units import NS_PER_S, PPM, WHOLE, ceil_div, combine
 from models.workload import Runtime
@@ -18,19 +19,34 @@ def operator_ns(accelerator: Accelerator, runtime: Runtime, work: Work) -> int:
     curve = curve_of(accelerator, work)
     if curve is None:
         fixed = accelerator.kernel_launch_ns
-        flop_ns = _compute_ns(accelerator, work.dtype, work.flop, flat_efficiency_ppm(accelerator, work.kind))
+        flop_ns = _compute_ns(accelerator, work, work.flop, flat_efficiency_ppm(accelerator, work.kind))
         running = max(flop_ns, _memory_ns(accelerator, work.bytes, accelerator.hbm_efficiency_ppm))
     else:
         fixed = curve.fixed_ns
-        flop_ns = _compute_ns(accelerator, work.dtype, paced_flop(accelerator, curve, work), curve.flop_efficiency_ppm)
+        flop_ns = _compute_ns(accelerator, work, paced_flop(accelerator, curve, work), curve.flop_efficiency_ppm)
         running = combine(curve.norm, flop_ns, _memory_ns(accelerator, work.bytes, curve.byte_efficiency_ppm))
         running += ceil_div(units(work) * curve.unit_ns, WHOLE)
     return ceil_div(fixed * runtime.launch_share_ppm, PPM) + ceil_div(running * runtime.operator_scale_ppm, PPM)
 
 
 def curve_of(accelerator: Accelerator, work: Work) -> Curve | None:
-    """The accelerator's curve for this kind of operator and number format."""
-    return accelerator.curves.get(f"{work.kind}.{work.storage}") if accelerator.curves else None
+    """The accelerator's curve for this kind of operator and number format, or for one that stands in for the format.
+
+    Arithmetic that the accelerator lacks is done in the activations' format: eight bits or four of weights are widened first.
+    """
+    curves = accelerator.curves
+    if not curves:
+        return None
+    storage = work.storage
+    if work.kind in ("gemm", "expert_gemm") and work.dtype not in accelerator.peak_flop_per_s:
+        storage = "int4" if work.dtype == "fp4" else "w8a16"
+    return next((curve for s in (storage, *STAND_INS.get(storage, ())) if (curve := curves.get(f"{work.kind}.{s}"))), None)
+
+
+def peak_flop_per_s(accelerator: Accelerator, work: Work) -> int:
+    """The dense peak of the format an operator computes in; of 16 bits where the accelerator has no such arithmetic."""
+    peaks = accelerator.peak_flop_per_s
+    return peaks.get(work.dtype) or peaks.get("bf16") or peaks.get("fp16") or min(peaks.values())
 
 
 def flop_efficiency_ppm(accelerator: Accelerator, work: Work) -> int:
@@ -80,8 +96,8 @@ def units(work: Work) -> int:
             return 0
 
 
-def _compute_ns(accelerator: Accelerator, dtype: str, flop: int, efficiency_ppm: int) -> int:
-    return ceil_div(flop * NS_PER_S * PPM, accelerator.peak_flop_per_s[dtype] * efficiency_ppm)
+def _compute_ns(accelerator: Accelerator, work: Work, flop: int, efficiency_ppm: int) -> int:
+    return ceil_div(flop * NS_PER_S * PPM, peak_flop_per_s(accelerator, work) * efficiency_ppm)
 
 
 def _memory_ns(accelerator: Accelerator, size_bytes: int, efficiency_ppm: int) -> int:

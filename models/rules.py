@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from math import prod
 from typing import NamedTuple
 
+from models.attention import replicated_heads
 from models.evaluate import Evaluation, evaluate, stage_memory, tokens_per_s
 from models.instance import Instance
 from models.layout import group_patterns
@@ -80,19 +81,17 @@ def world(i: Instance, s: Strategy) -> Violation | None:
 
 def heads_divide(i: Instance, tp: int) -> Violation | None:
     """(R3) tp divides the attention heads of every layer."""
-    for group in i.architecture.layers:
-        if group.attention.heads % tp:
-            return Violation(
-                "heads_divide", f"tp = {tp} does not divide {group.attention.heads} attention heads", tp, group.attention.heads
-            )
+    for attention in i.architecture.attentions():
+        if attention.heads % tp:
+            return Violation("heads_divide", f"tp = {tp} does not divide {attention.heads} attention heads", tp, attention.heads)
     return None
 
 
 def kv_heads(i: Instance, tp: int) -> Violation | None:
     """(R4) tp divides the KV heads, or is a multiple of them (then they are replicated)."""
-    for group in i.architecture.layers:
-        heads = group.attention.heads if group.attention.kind == "mla" else group.attention.kv_heads
-        if group.attention.kind != "mla" and heads % tp and tp % heads:
+    for attention in i.architecture.attentions():
+        heads = replicated_heads(attention)
+        if heads is not None and heads % tp and tp % heads:
             return Violation("kv_heads", f"tp = {tp} and {heads} KV heads: neither divides the other", tp, heads)
     return None
 
@@ -118,8 +117,8 @@ def experts_divide(i: Instance, ep: int) -> Violation | None:
 def expert_width_divides(i: Instance, etp: int) -> Violation | None:
     """(R7) etp divides the width of the routed experts."""
     for group in i.architecture.layers:
-        if group.ffn.kind == "moe" and group.ffn.intermediate_size % etp:
-            width = group.ffn.intermediate_size
+        if group.moe is not None and group.moe.intermediate_size % etp:
+            width = group.moe.intermediate_size
             return Violation("expert_width_divides", f"etp = {etp} does not divide the expert width {width}", etp, width)
     return None
 

@@ -7,8 +7,10 @@ once. `models.evaluate` adds them up for one plan, `models.bounds` for all plans
 from collections.abc import Callable, Hashable
 from typing import NamedTuple, TypeVar, cast
 
-from models.architecture import DenseFfn, LayerGroup, MoeFfn
+from models.architecture import AnyAttention, LayerGroup
+from models.attention import Shard, attention_projections, decode_core, prefill_core
 from models.collectives import NOTHING, Comm, all_gather, all_reduce, send, worst
+from models.formats import stored_bytes
 from models.instance import Instance
 from models.layout import expert_group_patterns, group_patterns, stage_neighbours_cross
 from models.memory import cache_bytes_per_sequence, embedding_bytes, head_bytes, layer_weight_bytes, logits_bytes, stage_fixed_bytes
@@ -23,28 +25,14 @@ from models.messages import (
     sends_shares,
     tensor_comm,
 )
-from models.operators import (
-    Shard,
-    Work,
-    attention_projections,
-    decode_core,
-    dense_width,
-    embedding,
-    feed_forward,
-    head,
-    norms,
-    prefill_core,
-    routed_experts,
-    router,
-)
+from models.operators import Work, dense_width, embedding, feed_forward, head, norms, routed_experts, router
 from models.roofline import operator_ns
 from models.routing import Profile
 from models.shape import Groups, Shape
 from models.strategy import Strategy
-from models.units import PPM, ceil_div, dtype_bytes
+from models.units import PPM, ceil_div
 
 T = TypeVar("T")
-AnyFfn = DenseFfn | MoeFfn
 
 
 class Price(NamedTuple):
@@ -113,7 +101,7 @@ class Terms:
     def compute(self, group_index: int, shape: Shape, profile: Profile | None) -> dict[str, int]:
         """Named computations of one layer, ns; what does not depend on placement is computed once."""
         found = dict(self.attention_side(group_index, shape))
-        if isinstance(self.arch.layers[group_index].ffn, MoeFfn):
+        if self.arch.layers[group_index].moe is not None:
             assert profile is not None, "a MoE layer is priced with its placement"
             found["experts"] = self.experts_ns(group_index, profile.tokens, profile.touched, shape.etp)
         return found
@@ -125,8 +113,8 @@ class Terms:
 
     def experts_ns(self, group_index: int, inputs: int, touched: int, etp: int) -> int:
         """Routed experts of a layer on a rank with `inputs` expert inputs that reads `touched` (2**-20) experts, ns."""
-        ffn = self.arch.layers[group_index].ffn
-        assert isinstance(ffn, MoeFfn), "only MoE layers have routed experts"
+        ffn = self.arch.layers[group_index].moe
+        assert ffn is not None, "only MoE layers have routed experts"
         key = ("experts", group_index, inputs, touched, etp)
         return self._once(key, lambda: self._ns(routed_experts(self.arch, ffn, inputs, touched, etp)))
 
@@ -139,24 +127,29 @@ class Terms:
         prefill = workload.kind == "prefill"
         context = workload.context_tokens
         shard = Shard(shape.sequences, shape.tokens, shape.sequences * context if prefill else shape.tokens)
-        projections = attention_projections(arch, group.attention, shard, shape.tp)
-        if prefill:
-            core = prefill_core(arch, group.attention, shard, shape.tp, context, workload.new_tokens, shape.cp)
-        else:
-            core = decode_core(arch, group.attention, shard, shape.tp, context, shape.cp)
-        local = self._local_tokens(ffn, shape)
-        found = {"attention": self._ns(*projections, core), "norms": self._ns(*norms(arch, local))}
-        if isinstance(ffn, MoeFfn):
-            found["router"] = self._ns(router(arch, ffn, local))
+        found, local = {}, self._local_tokens(group, shape)
+        if group.attention is not None:
+            found["attention"] = self._ns(
+                *attention_projections(arch, group.attention, shard, shape.tp), *self._core(group.attention, shard, shape)
+            )
+        found["norms"] = self._ns(*norms(arch, local))
+        if group.moe is not None:
+            found["router"] = self._ns(*router(arch, group.moe, local))
         width = dense_width(ffn)
-        if width:
-            name = "shared_experts" if isinstance(ffn, MoeFfn) else "dense_ffn"
+        if ffn is not None and width:
+            name = "dense_ffn" if group.moe is None else "shared_experts"
             found[name] = self._ns(*feed_forward(arch, width, ffn.matrices, shape.tokens, shape.tp))
         return found
 
-    def _local_tokens(self, ffn: AnyFfn, shape: Shape) -> int:
+    def _core(self, attention: AnyAttention, shard: Shard, shape: Shape) -> tuple[Work, ...]:
+        workload = self.instance.workload
+        if workload.kind == "prefill":
+            return prefill_core(self.arch, attention, shard, shape.tp, workload.context_tokens, workload.new_tokens, shape.cp)
+        return decode_core(self.arch, attention, shard, shape.tp, workload.context_tokens, shape.cp)
+
+    def _local_tokens(self, group: LayerGroup, shape: Shape) -> int:
         """Tokens that one GPU normalises and routes: its sequence-parallel share in a MoE layer, unless tokens are gathered."""
-        return shape.dispatched if isinstance(ffn, MoeFfn) and not self._gathers else shape.tokens
+        return shape.dispatched if group.moe is not None and not self._gathers else shape.tokens
 
     def comm(self, group_index: int, shape: Shape, groups: Groups, profile: Profile | None) -> tuple[tuple[str, Comm], ...]:
         """Each communication term as the sum of its collectives; each distinct argument once."""
@@ -171,8 +164,8 @@ class Terms:
         if profile is None:
             return found
         if self._gathers:
-            key = ("gather", shape.tokens, shape.group_tokens, shape.tp, shape.cp, shape.etp, groups.tp, groups.experts)
-            return (*found, ("ep_comm", self._sum(key, lambda: gathered(self.instance, shape, groups))), ("etp_comm", NOTHING))
+            key = ("gather", group_index, shape.tokens, shape.group_tokens, shape.tp, shape.cp, shape.etp, groups.tp, groups.experts)
+            return (*found, ("ep_comm", self._sum(key, lambda: gathered(self.instance, group, shape, groups))), ("etp_comm", NOTHING))
         received = ceil_div(profile.tokens, shape.etp)
         experts = self._sum(
             ("ep", group_index, shape.dispatched, received, profile.copies, groups.ep),
@@ -180,7 +173,9 @@ class Terms:
         )
         split = NOTHING
         if shape.etp > 1:
-            split = self._sum(("etp", profile.tokens, groups.etp), lambda: expert_tensor_comm(self.instance, groups, profile))
+            split = self._sum(
+                ("etp", group_index, profile.tokens, groups.etp), lambda: expert_tensor_comm(self.instance, group, groups, profile)
+            )
         return (*found, ("ep_comm", experts), ("etp_comm", split))
 
     def _sum(self, key: Hashable, collectives: Callable[[], dict[str, Comm]]) -> Comm:
@@ -204,7 +199,7 @@ class Terms:
         return self._once(("last", shape.sequences, shape.tp, groups.tp), lambda: self._last(shape, groups))
 
     def _last(self, shape: Shape, groups: Groups) -> Price:
-        size = dtype_bytes(shape.sequences * self.arch.vocabulary_size, 32)
+        size = stored_bytes(shape.sequences * self.arch.vocabulary_size, "fp32")
         comm = worst([all_gather(self.pool, size, p) for p in groups.tp])
         host = self.instance.runtime.step_ns
         compute = (("head", self._ns(head(self.arch, shape.sequences, shape.tp))), *((("host", host),) if host else ()))

@@ -75,8 +75,8 @@ class Completion:
 
     def _rows(self) -> list[tuple[tuple[int, ...], int]]:
         """Loads and top-k of each MoE layer."""
-        ffns = [self.instance.architecture.layers[g].ffn for g in self.instance.architecture.group_of_layer()]
-        moe = [ffn for ffn in ffns if ffn.kind == "moe"]
+        ffns = [self.instance.architecture.layers[g].moe for g in self.instance.architecture.group_of_layer()]
+        moe = [ffn for ffn in ffns if ffn is not None]
         return [(self.instance.load_of_moe_layer(n), ffn.top_k) for n, ffn in enumerate(moe)]
 
     def _place(self, loads: tuple[int, ...], top_k: int, ep: int, patterns: tuple[Pattern, ...]) -> RankContents:

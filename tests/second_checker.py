@@ -12,11 +12,12 @@ from second_arguments import placement, refutes, shape_of
 from second_grammar import Json, No, need, read
 
 from models import rules
+from models.attention import attention_weights
 from models.bounds import Bounds
 from models.evaluate import evaluate
 from models.instance import Instance
 from models.objective import value_of
-from models.operators import attention_weights, dense_width
+from models.operators import dense_width
 from models.strategy import Plan, Strategy
 
 Facts = dict[tuple[tuple[int, ...], int], int]

@@ -6,9 +6,9 @@ from typing import Any
 
 from export_cases import CASES, Case, every_case
 
-from models.architecture import BITS
 from models.collectives import NOTHING, Comm, all_gather, all_reduce, reduce_scatter, worst
 from models.evaluate import evaluate
+from models.formats import BITS, PARTS
 from models.layout import group_patterns
 from models.strategy import stage_ranges
 from optimizer.export.assignment import COORDINATES, GROUPS, expert_gpus, gpu_table, group_table
@@ -130,7 +130,7 @@ def test_every_gpu_attends_once_to_every_layer_of_its_stage_and_to_no_other(any_
 @every_case
 def test_an_edge_is_as_large_as_its_shape_and_dtype_say(any_case: Case) -> None:
     for edge in deployment_dag(*any_case)["edges"]:
-        assert edge["bytes"] * 8 == prod(edge["shape"]) * BITS[edge["dtype"]]
+        assert edge["bytes"] * 8 * PARTS == prod(edge["shape"]) * BITS[edge["dtype"]]
 
 
 @every_case

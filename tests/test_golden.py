@@ -13,25 +13,22 @@ from pathlib import Path
 import pytest
 
 from models.architecture import Architecture, DenseFfn, GroupedQuery, LayerGroup, MoeFfn, MultiHead, MultiHeadLatent
+from models.attention import (
+    Shard,
+    attention_projections,
+    attention_weights,
+    cache_elements_per_token,
+    decode_core,
+    kv_heads_on_rank,
+    prefill_core,
+    projection_shapes,
+)
 from models.collectives import Comm, all_gather, all_reduce, all_to_all, reduce_scatter, send
 from models.evaluate import Evaluation, Stage, evaluate, tokens_per_s
 from models.instance import Instance
 from models.layout import domain_counts, group_patterns
 from models.memory import cache_bytes_per_sequence, embedding_bytes, head_bytes, layer_weight_bytes
-from models.operators import (
-    Shard,
-    Work,
-    attention_projections,
-    attention_weights,
-    cache_elements_per_token,
-    decode_core,
-    gemm,
-    kv_heads_on_rank,
-    norms,
-    prefill_core,
-    projection_shapes,
-    routed_experts,
-)
+from models.operators import Work, gemm, norms, routed_experts
 from models.roofline import operator_ns
 from models.routing import Profile, busiest_port, profile, routing_probability, touch_domain, touch_probability
 from models.strategy import Plan, Strategy
@@ -461,14 +458,14 @@ def test_llama_3_70b_has_70_553_706_496_parameters() -> None:
 
 
 def test_decode_of_llama_3_70b_reads_its_cache_once() -> None:
-    work = decode_core(LLAMA, LLAMA_3_70B, Shard(sequences=4, tokens=4, cached_tokens=4), 1, 8192, 1)
+    (work,) = decode_core(LLAMA, LLAMA_3_70B, Shard(sequences=4, tokens=4, cached_tokens=4), 1, 8192, 1)
     assert work.flop == 4 * 2 * 2 * 64 * 128 * 8192  # 4 sequences, scores and values, 64 heads * 128, 8192 cached tokens
     # 4 * 8192 cached tokens * 2_048 elements * 2 bytes, 4 queries and outputs of 8192 * 2 bytes each
     assert work.bytes == 4 * 8192 * 2_048 * 2 + 4 * 2 * 8192 * 2
 
 
 def test_prefill_of_llama_3_70b_counts_half_of_the_square() -> None:
-    work = prefill_core(LLAMA, LLAMA_3_70B, Shard(sequences=3, tokens=3 * 1000, cached_tokens=3 * 1000), 8, 1000, 1000, 1)
+    (work,) = prefill_core(LLAMA, LLAMA_3_70B, Shard(sequences=3, tokens=3 * 1000, cached_tokens=3 * 1000), 8, 1000, 1000, 1)
     assert work.flop == 3 * (4 * 1000 * 1000 * 8 * 128) // 2  # TP 8: 8 heads of 128
     # queries and outputs 3_000 * 1_024 each, keys and values 3_000 * 128 each, 2 bytes
     assert work.bytes == 3_000 * (2 * 1_024 + 2 * 128) * 2
@@ -531,7 +528,7 @@ def test_mla_caches_576_elements_per_token_and_layer_on_every_rank(tp: int) -> N
 
 
 def test_mla_decodes_in_latent_space() -> None:
-    work = decode_core(DEEPSEEK, DEEPSEEK_V3, Shard(sequences=1, tokens=1, cached_tokens=1), 1, 4096, 1)
+    (work,) = decode_core(DEEPSEEK, DEEPSEEK_V3, Shard(sequences=1, tokens=1, cached_tokens=1), 1, 4096, 1)
     # scores over latent and rope key (576), values over the latent (512), 128 heads, 4096 cached tokens
     assert work.flop == 2 * 128 * (576 + 512) * 4096
     # 4096 * 576 cached elements, 128 queries of 192, 128 outputs of 128; 2 bytes
@@ -625,9 +622,9 @@ def test_a_fused_qkv_projection_of_grouped_query_attention() -> None:
 def test_an_operator_is_bound_by_memory_below_the_ridge_and_by_computation_above() -> None:
     arch, chip, runtime = REFERENCE.architecture, POOL.accelerator, REFERENCE.runtime
     # 1 token: 33_554_432 + 16_384 bytes; / 1_440 = 23_313.1, up. FLOP: 2 * 4096 * 4096 / 240_000 = 140
-    assert operator_ns(chip, runtime, gemm(arch, 1, 4096, 4096)) == 5_000 + 23_314
+    assert operator_ns(chip, runtime, gemm(arch, "ffn", 1, 4096, 4096)) == 5_000 + 23_314
     # 1_000 tokens: 33_554_432_000 FLOP / 240_000 = 139_810.1, up. Bytes: 49_938_432 / 1_440 = 34_680
-    assert operator_ns(chip, runtime, gemm(arch, 1_000, 4096, 4096)) == 5_000 + 139_811
+    assert operator_ns(chip, runtime, gemm(arch, "ffn", 1_000, 4096, 4096)) == 5_000 + 139_811
 
 
 def test_128_tokens_touch_an_expert_of_probability_1_64_with_0_8668() -> None:

@@ -76,8 +76,8 @@ class Tables:
     def key(self, s: Strategy, moe_layer: int) -> Key:
         """The placement problem of one MoE layer under a strategy."""
         arch = self.instance.architecture
-        ffn = arch.layers[arch.group_of_layer()[self.layer_of(moe_layer)]].ffn
-        assert ffn.kind == "moe"
+        ffn = arch.layers[arch.group_of_layer()[self.layer_of(moe_layer)]].moe
+        assert ffn is not None
         loads = self.instance.load_of_moe_layer(moe_layer)
         return Key(loads, ffn.top_k, s.ep, self.bounds.terms.shape(s).group_tokens, self.bounds.terms.groups(s).ep)
 

@@ -90,8 +90,8 @@ def balance_layers(instance: Instance, plan: Plan) -> list[Figures]:
     terms, s, groups = Terms(instance), plan.strategy, instance.architecture.group_of_layer()
     found = []
     for layer, position in moe_layer_indices(instance).items():
-        ffn = instance.architecture.layers[groups[layer]].ffn
-        assert ffn.kind == "moe"
+        ffn = instance.architecture.layers[groups[layer]].moe
+        assert ffn is not None
         most = layer_profile(terms, s, plan, position, groups[layer]).tokens
         total = terms.shape(s).group_tokens * ffn.top_k
         found.append({"layer": layer, "max_expert_inputs": most, "max_over_mean": round(most * s.ep / total, 4)})

@@ -9,16 +9,17 @@ from collections.abc import Iterator
 from math import prod
 from typing import NamedTuple
 
-from models.architecture import BITS, LayerGroup, MoeFfn
+from models.architecture import LayerGroup
+from models.attention import cache_elements_per_token, query_widths
 from models.evaluate import layer_profile, moe_layer_indices
+from models.formats import stored_bytes
 from models.instance import Instance
 from models.messages import sends_shares
-from models.operators import cache_elements_per_token, query_widths
 from models.routing import Profile
 from models.shape import Shape
 from models.strategy import Plan, stage_ranges
 from models.terms import Terms
-from models.units import ceil_div, dtype_bytes
+from models.units import ceil_div
 
 
 class Tensor(NamedTuple):
@@ -30,7 +31,7 @@ class Tensor(NamedTuple):
 
     @property
     def bytes(self) -> int:
-        return dtype_bytes(prod(self.shape), BITS[self.dtype])
+        return stored_bytes(prod(self.shape), self.dtype)
 
 
 Tensors = tuple[Tensor, ...]
@@ -112,7 +113,7 @@ class Program:
             return self.compute("dense_ffn", whole, self.hidden("ffn_out", self.shape.tokens))
         shard = self.hidden("attention_shard", self.shape.dispatched)
         share = self.exchange("tensor_reduce_scatter", "reduce_scatter", "tp", attended, shard)
-        shared = self._share(share) if isinstance(group.ffn, MoeFfn) and group.ffn.shared_width else ()
+        shared = self._share(share) if group.moe is not None and group.moe.shared_width else ()
         return self._route(share, profile) + shared
 
     def close(self, outputs: Tensors, moe: bool) -> Tensors:
@@ -137,6 +138,8 @@ class Program:
     def _attend(self, group: LayerGroup, hidden: Tensors) -> Tensors:
         """Attention; with context parallelism the keys and values (decode: queries, outputs) travel."""
         shape, dtype = self.shape, self.arch.activation_dtype
+        if group.attention is None:
+            return hidden
         out = self.hidden("attention_out", shape.tokens)
         if shape.cp == 1:
             return self.compute("attention", hidden, out)

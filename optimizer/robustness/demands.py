@@ -165,8 +165,8 @@ class Demands:
 
     def _least_layer(self, group: int, loads: tuple[int, ...] | None, shape: Shape, groups: Groups) -> Demand:
         """At most the demand of a layer under any placement: the least of each number over the front of profiles."""
-        ffn = self.instance.architecture.layers[group].ffn
-        if loads is None or ffn.kind != "moe":
+        ffn = self.instance.architecture.layers[group].moe
+        if loads is None or ffn is None:
             return self._layer(group, None, shape, groups, self._one)
         key = ("least", group, loads, shape, groups)
         profiles = front(loads, ffn.top_k, shape.ep, shape.group_tokens, groups.ep).options
@@ -188,8 +188,8 @@ class Demands:
             return self._works(self.parts.attention_side(group, shape), choose)
 
         found = self._once(("attention", group, shape[:5], choose == self._one), attention_side)
-        ffn = self.instance.architecture.layers[group].ffn
-        if profile is not None and ffn.kind == "moe":
+        ffn = self.instance.architecture.layers[group].moe
+        if profile is not None and ffn is not None:
             work = routed_experts(self.instance.architecture, ffn, profile.tokens, profile.touched, shape.etp)
             found = plus(found, self._works([work], choose))
         return found

@@ -214,8 +214,8 @@ def is_best_of_its_strategy(instance: Instance, plan: Plan) -> bool:
         return False
     groups, of_layer, shape = terms.groups(s), instance.architecture.group_of_layer(), terms.shape(s)
     for layer, at in moe_layer_indices(instance).items():
-        ffn = terms.arch.layers[of_layer[layer]].ffn
-        assert ffn.kind == "moe", "a MoE layer"
+        ffn = terms.arch.layers[of_layer[layer]].moe
+        assert ffn is not None, "a MoE layer"
         every = front(instance.load_of_moe_layer(at), ffn.top_k, s.ep, shape.group_tokens, groups.ep)
         ours = layer_profile(terms, s, plan, at, of_layer[layer])
         if not all(ours.within(other) for other, _ in every.options):
