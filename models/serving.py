@@ -46,3 +46,12 @@ def sequences_that_fit(instance: Instance, plan: Plan, most: int) -> int:
         middle = (low + high + 1) // 2
         low, high = (middle, high) if fits(middle) else (low, middle - 1)
     return low
+
+
+def first_token_ns(decode_ns: int, prefill_ns: int, sequences: int, in_step_ppm: int) -> int:
+    """Time to the first token on a server of few requests, ns, rounded up.
+
+    TTFT = prefill + decode step + share in step * (sequences - 1) / 2 * prefill: requests of equal lengths end, and are replaced,
+    together, and a new one waits for half of the others' prefills; of lengths drawn at random fewer coincide.
+    """
+    return prefill_ns + decode_ns + ceil_div((sequences - 1) * prefill_ns * in_step_ppm, 2 * PPM)

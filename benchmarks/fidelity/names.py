@@ -16,13 +16,16 @@ checkpoint, weights are what the checkpoint stores and arithmetic is 16 bit: w8a
 
 import re
 
-TUNING = frozenset(
-    re.findall(
-        r"\w+",
-        "instruct chat it hf base thinking reasoning preview original exp terminus speciale meta nvidia pytorch transformers"
-        " dynamic static block quantized kv marlin autoround calib unsloth",
-    )
-)
+# fmt: off
+TUNING = frozenset((
+    "instruct", "chat", "it", "hf", "base", "thinking", "reasoning", "preview", "original", "exp", "terminus", "speciale",
+    "meta", "nvidia", "pytorch", "transformers", "dynamic", "static", "block", "quantized", "kv", "marlin", "autoround", "unsloth",
+))
+VENDORS = frozenset((
+    "nvidia", "amd", "google", "huawei", "intel", "tesla", "instinct", "gpu", "dgx", "hgx", "tensor", "core", "edition", "npu",
+    "accelerator", "oam", "cloud",
+))
+# fmt: on
 PRECISIONS = {
     "nvfp4": "fp4",
     "mxfp4": "fp4",
@@ -57,7 +60,7 @@ SAME_SHAPE = (
     ("Llama-3-8B", "Llama-3.1-8B"),
     ("Llama-3-70B", "Llama-3.1-70B", "Llama-3.3-70B"),
     ("GLM-4.5", "GLM-4.6", "GLM-4.7"),
-    ("MiniMax-M2", "MiniMax-M2.1", "MiniMax-M2.5"),
+    ("MiniMax-M2", "MiniMax-M2.1", "MiniMax-M2.5", "MiniMax-M2.7"),
 )
 ENGINES = (
     ("vllm", r"vllm"),
@@ -69,9 +72,6 @@ ENGINES = (
     ("llamacpp", r"llama\.?cpp"),
     ("tgi", r"\btgi\b|text.generation.inference"),
     ("mindie", r"mindie"),
-)
-VENDORS = frozenset(
-    re.findall(r"\w+", "nvidia amd google huawei intel tesla instinct gpu dgx hgx tensor core edition npu accelerator oam cloud")
 )
 
 Tokens = tuple[str, ...]
