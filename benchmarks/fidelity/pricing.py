@@ -18,10 +18,9 @@ MS = 1_000_000
 HALF = PPM // 2  # of requests whose lengths are drawn at random, assumed to arrive together
 # Of one rank by default: --max-num-seqs, the sizes of captured graphs, max_batch_size.
 MOST_SEQUENCES = {"vllm": 256, "sglang": 256, "trtllm": 2048}
-    "vllm": 256,
-    "sglang": 256,
-    "trtllm": 2048,
-}  # of one rank by default: --max-num-seqs; sizes of captured graphs; max_batch_size
+HALF = PPM // 2  # of requests whose lengths are drawn at random, assumed to arrive together
+# Of one rank by default: --max-num-seqs, the sizes of captured graphs, max_batch_size.
+MOST_SEQUENCES = {"vllm": 256, "sglang": 256, "trtllm": 2048}
 __all__ = ["ACCELERATORS", "MODELS", "price"]
 
 
