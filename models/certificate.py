@@ -137,7 +137,7 @@ class Certificate(Record):
     """A claim about an instance, and the arguments that a checker does not find by itself."""
 
     format: Literal["shardproof-certificate/1"]
-    cost_model: Literal["shardproof-cost/1"]
+    cost_model: Literal["shardproof-cost/2"]
     instance_sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None
     instance: Instance | None
     claim: Claimed

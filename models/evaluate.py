@@ -12,7 +12,8 @@ from models.terms import Price, Terms
 from models.units import NS_PER_S, ceil_div
 
 COST_MODEL_ASSUMPTIONS = (
-    "Operators are priced by a roofline with constant efficiencies; collectives by latency and bandwidth, without contention.",
+    "Operators are priced by a roofline, with the accelerator's curves where it has them; collectives by latency and bandwidth, "
+    "with the links' measured laws where they have them, without contention.",
     "Every rank routes alike: expert loads hold for the tokens of each GPU; replicas and EP groups see the same loads.",
     "The hottest rank's expert inputs and the largest set of touched experts are charged together, even if they lie on different ranks.",
     "Experts are drawn independently, each with its own probability: a token's copies per node are those of k independent choices.",

@@ -17,7 +17,7 @@ from models.units import Nanoseconds, TokensPerSecond
 from models.workload import ExpertLoad, Runtime, Workload
 
 FORMAT = "shardproof-instance/1"
-COST_MODEL = "shardproof-cost/1"
+COST_MODEL = "shardproof-cost/2"
 
 ObjectiveName = Literal["latency", "throughput", "throughput_per_gpu", "cost", "gpus"]
 

@@ -49,7 +49,7 @@ def stated(s: Strategy, stages: tuple[int, ...] | None, placement: tuple[RankCon
 def _certificate(instance: Instance, claimed: Claimed, claim: Claim | None) -> Certificate:
     return Certificate(
         format="shardproof-certificate/1",
-        cost_model="shardproof-cost/1",
+        cost_model="shardproof-cost/2",
         instance_sha256=instance.digest(),
         instance=instance,
         claim=claimed,

@@ -3,6 +3,8 @@
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from optimizer.bands import band_sentence
+
 Json = dict[str, Any]
 WALL_LIMITED = "the wall limit cut the search short: this result is not reproducible, another run may end elsewhere"
 
@@ -99,14 +101,16 @@ def milliseconds(ns: int) -> str:
 
 def plan_table(plans: Sequence[Json]) -> list[str]:
     """The figures of up to a dozen plans, one line each."""
-    rows = [("strategy", "GPUs", "pass", "tokens/s", "tokens/s/GPU", "memory/GPU", "stages")]
+    band = plans[0]["metrics"]["error_band"] if plans else None
+    off = f" (±{band['median_pct']:g} %)" if band else ""  # the median error of such predictions
+    rows = [("strategy", "GPUs", f"pass{off}", f"tokens/s{off}", f"tokens/s/GPU{off}", "memory/GPU", "stages")]
     for p in plans[:12]:
         m = p["metrics"]
         memory = f"{m['memory_mib_per_gpu']:,} MiB ({m['memory_pct']:g} %)"
         rate, each = f"{m['tokens_per_s']:,}", f"{m['tokens_per_s_per_gpu']:,}"
         rows.append((p["label"], str(m["gpus"]), milliseconds(m["step_ns"]), rate, each, memory, _stages(p["stages"])))
     more = [f"  ... and {len(plans) - 12} more (--json lists them)"] if len(plans) > 12 else []
-    return columns(rows) + more
+    return columns(rows) + more + [f"  {band_sentence(band)}"]
 
 
 def _stages(stages: Sequence[int]) -> str:

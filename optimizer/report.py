@@ -10,6 +10,7 @@ from models.objective import UNITS
 from models.result import Candidate, Claim, Status
 from models.rules import Violation
 from models.strategy import Plan
+from optimizer.bands import error_band
 from optimizer.search import Options, Verdict, gap_ppm, resolve
 from optimizer.versions import tool_versions as tool_versions
 
@@ -45,6 +46,7 @@ def metrics(instance: Instance, plan: Plan, evaluation: Evaluation) -> Json:
         "scale_up_bytes_per_gpu": max(s.scale_up_bytes for s in evaluation.stages),
         "scale_out_bytes_per_gpu": max(s.scale_out_bytes for s in evaluation.stages),
         "breakdown_ns": evaluation.breakdown,
+        "error_band": error_band(instance),
     }
     price = usd_per_million_tokens(instance, plan.strategy, evaluation.step_ns)
     return found if price is None else found | {"uusd_per_million_tokens": price}

@@ -109,7 +109,7 @@ def placed(p: Problem, effort: int = 400, argument: Argument | None = None) -> C
     )
     return Certificate(
         format="shardproof-certificate/1",
-        cost_model="shardproof-cost/1",
+        cost_model="shardproof-cost/2",
         instance_sha256=None,
         instance=None,
         claim=claim,
