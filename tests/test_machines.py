@@ -1,6 +1,7 @@
 """The catalogue of machines and engines: complete, sourced, honest about what it borrows, and monotone by physics."""
 
 import json
+import tomllib
 from functools import cache
 from pathlib import Path
 from random import Random
@@ -112,6 +113,13 @@ def test_a_machine_agrees_with_its_datasheet(name: str) -> None:
     assert (peaks["bf16"], peaks.get("fp8")) == (round(bf16 * 10**12), fp8 and round(fp8 * 10**12))
     assert (pool.scale_up_domain_gpus, pool.scale_up.bandwidth_bytes_per_s) == (domain, up * 10**9)
     assert pool.scale_out.bandwidth_bytes_per_s * 8 == network * 10**9
+
+
+def test_every_file_of_the_catalogue_is_declared_as_data_of_its_package() -> None:
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    folder = ROOT / "models" / "catalogue"
+    declared = {path for pattern in settings["tool"]["setuptools"]["package-data"]["models.catalogue"] for path in folder.glob(pattern)}
+    assert set(folder.rglob("*.json")) <= declared
 
 
 def test_only_boxes_without_a_switch_are_full_meshes() -> None:
