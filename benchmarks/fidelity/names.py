@@ -118,9 +118,9 @@ def find_model(name: str, catalogue: tuple[str, ...]) -> str | None:
     near = [known for known, key in keys.items() if leaves_only_sizes(tokens, key) or leaves_only_sizes(key, tokens)]
     if near and len({keys[known] for known in near}) == 1:
         return best_spelling(name, near)
-    twins = {model_tokens(twin) for row in SAME_SHAPE if tokens in map(model_tokens, row) for twin in row}
-    same = [known for known, key in keys.items() if key in twins]
-    return best_spelling(name, same) if same else None
+    twins = [model_tokens(twin) for row in SAME_SHAPE if tokens in map(model_tokens, row) for twin in row]
+    same = [[known for known, key in keys.items() if key == twin] for twin in twins]
+    return next((best_spelling(name, spellings) for spellings in same if spellings), None)
 
 
 class Part:

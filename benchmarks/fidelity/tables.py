@@ -53,6 +53,7 @@ def read_lines(path: Path, required: tuple[str, ...]) -> list[Line]:
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             reader = csv.DictReader(file, strict=True)
+            header = [name for name in reader.fieldnames or [] if name is not None]
             lines = [Line(path.name, reader.line_num, row) for row in reader]
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror}); give the path of a CSV file") from None
@@ -60,7 +61,6 @@ def read_lines(path: Path, required: tuple[str, ...]) -> list[Line]:
         raise InputError(f"{path.name}: is not UTF-8 text at byte {error.start}; save it as plain CSV in UTF-8") from None
     except csv.Error as error:
         raise InputError(f"{path.name}: is not CSV ({error}); save it as comma-separated text with one header line") from None
-    header = [name for name in reader.fieldnames or [] if name is not None]
     for field in required:
         if field not in header:
             raise InputError(f"{path.name}: column {field!r} is missing, got columns {', '.join(header)[:200] or 'none'}; add the column")
