@@ -6,6 +6,7 @@ from random import Random
 from typing import Any, NamedTuple
 
 from brute import plans, solvable, strategies
+from random_engines import add_engine
 
 from models.evaluate import evaluate
 from models.instance import Instance
@@ -27,7 +28,18 @@ class Theme(NamedTuple):
 
 
 def random_instance(seed: int) -> Instance:
-    """The same instance for the same seed; small enough to look at every plan."""
+    """The same instance for the same seed; small enough to look at every plan. Half of them have what `random_engines` draws."""
+    engine = Random(f"engine {seed}")
+    return _find(seed, engine if engine.random() < 0.5 else None)
+
+
+def plain_instance(seed: int) -> Instance:
+    """As `random_instance`, all times in proportion to demands: flat efficiencies, rounds of latency, no overheads."""
+    return _find(seed, None)
+
+
+def _find(seed: int, engine: Random | None) -> Instance:
+    """Draws until there is enough to decide."""
     rng = Random(seed)
     least, most = rng.choice(SIZES)
     theme = Theme(rng.choice(KINDS), rng.choice(["classic", "folded", "folded", "folded"]), False)
@@ -36,7 +48,10 @@ def random_instance(seed: int) -> Instance:
     elif theme.space == "classic":  # a small space
         least //= 4
     while True:
-        instance = _read(_draw(rng, seed, theme))
+        content = _draw(rng, seed, theme)
+        if engine is not None:
+            add_engine(engine, content)
+        instance = _read(content)
         if _placements(instance) <= most and solvable(instance, least, most):
             return _tighten(rng, instance, 0.5 if theme.placement else 0.25)
 

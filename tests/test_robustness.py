@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import brute
 import pytest
-from random_instances import random_instance
+from random_instances import plain_instance, random_instance
 
 from models.bounds import Bounds
 from models.coefficients import SKEW, Coefficient, coefficient_named, coefficients, value_of, with_value
@@ -145,7 +145,7 @@ def test_strategies_called_alike_cost_the_same_under_all_coefficients(seed: int)
 @pytest.mark.parametrize("seed", SEEDS)
 def test_rounding_adds_no_more_than_is_counted(seed: int) -> None:
     """All rates a million times slower, all latencies as much longer: the cost is a million times the unrounded one, and a little."""
-    instance, rng, scale = random_instance(seed), Random(seed), 10**6
+    instance, rng, scale = plain_instance(seed), Random(seed), 10**6
     coarse = fine = without_limits(instance)
     for c in coefficients(instance):
         if c.unit in ("bytes/s", "FLOP/s"):
@@ -168,7 +168,7 @@ def test_rounding_adds_no_more_than_is_counted(seed: int) -> None:
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_the_unrounded_bound_is_convex_in_its_coordinate(seed: int) -> None:
-    instance, rng = without_limits(random_instance(seed)), Random(seed)
+    instance, rng = without_limits(plain_instance(seed)), Random(seed)
     every = list(brute.strategies(instance))
     for c in coefficients(instance):
         if c.more_is not in ("faster", "slower"):
