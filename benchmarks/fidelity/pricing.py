@@ -18,9 +18,6 @@ MS = 1_000_000
 HALF = PPM // 2  # of requests whose lengths are drawn at random, assumed to arrive together
 # Of one rank by default: --max-num-seqs, the sizes of captured graphs, max_batch_size.
 MOST_SEQUENCES = {"vllm": 256, "sglang": 256, "trtllm": 2048}
-HALF = PPM // 2  # of requests whose lengths are drawn at random, assumed to arrive together
-# Of one rank by default: --max-num-seqs, the sizes of captured graphs, max_batch_size.
-MOST_SEQUENCES = {"vllm": 256, "sglang": 256, "trtllm": 2048}
 __all__ = ["ACCELERATORS", "MODELS", "price"]
 
 
@@ -120,6 +117,7 @@ def served(case: Case, found: tuple[Instance, Plan], lengths: Lengths, count: in
         input_throughput=rate * lengths.prompt / lengths.output,
         moe=instance.architecture.experts > 0,
         terms=named(decode, {"prefill of others": (tpot - decode.ns) / MS}),
+        prefill_terms=named(prefill, {}),
     )
 
 
@@ -148,6 +146,7 @@ def static_batch(case: Case) -> Prediction | Unpriced:
         output_throughput=case.concurrency * lengths.output * NS_PER_S / latency,
         moe=found[0].architecture.experts > 0,
         terms=named(decode, {"prefill of the batch": prefill.ns / MS / lengths.output}),
+        prefill_terms=named(prefill, {}),
     )
 
 
@@ -175,6 +174,7 @@ def disaggregated(case: Case) -> Prediction | Unpriced:
         input_throughput=rate * lengths.prompt,
         moe=found[0].architecture.experts > 0,
         terms=named(decode, {}),
+        prefill_terms=named(prefill, {}),
     )
 
 
@@ -206,6 +206,6 @@ def decode_only(case: Case) -> Prediction | Unpriced:
     return Prediction(tpot_ms=decode.ns / MS, output_throughput=rate, moe=found[0].architecture.experts > 0, terms=named(decode, {}))
 
 
-def named(decode: Pass, more: dict[str, float]) -> dict[str, float]:
+def named(priced: Pass, more: dict[str, float]) -> dict[str, float]:
     """Milliseconds of the pass by term."""
-    return {name: ns / MS for name, ns in decode.evaluation.breakdown.items() if ns} | more
+    return {name: ns / MS for name, ns in priced.evaluation.breakdown.items() if ns} | more
