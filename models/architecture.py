@@ -32,6 +32,9 @@ class GroupedQuery(Record):
     v_head_dim: Size | None = Field(default=None, description="width of a value head; absent: head_dim")
     window: Size | None = Field(default=None, description="each token sees this many last ones (sliding window or chunk); absent: all")
     output_gate: bool = Field(default=False, description="a second projection as wide as the queries gates the output")
+    index_heads: Size | None = Field(default=None, description="heads of the index that picks the tokens to attend to; absent: all tokens")
+    index_head_dim: Size | None = None
+    index_top_k: Size | None = Field(default=None, description="tokens attended to")
 
     @property
     def value_dim(self) -> int:
@@ -56,13 +59,8 @@ class MultiHeadLatent(Record):
     v_head_dim: Size
     index_heads: Size | None = Field(default=None, description="heads of the index that picks the tokens to attend to; absent: all tokens")
     index_head_dim: Size | None = None
-    index_top_k: Size | None = Field(default=None, description="tokens attended to")
-
-    @model_validator(mode="after")
-    def _index_is_whole(self) -> Self:
-        if len({value is None for value in (self.index_heads, self.index_head_dim, self.index_top_k)}) > 1:
-            raise ValueError("index_heads, index_head_dim and index_top_k belong together; give all or none")
-        return self
+    index_top_k: Size | None = Field(default=None, description="tokens attended to; without heads an earlier layer's choice")
+    output_gate: bool = Field(default=False, description="a projection as wide as the values gates the output")
 
 
 class Compressed(Record):

@@ -61,6 +61,7 @@ def projection_shapes(hidden: int, attention: AnyAttention, tp: int) -> tuple[tu
         case MultiHeadLatent(q_lora_rank=q, kv_lora_rank=c, qk_nope_head_dim=nope, qk_rope_head_dim=rope, v_head_dim=v):
             up = ((c, n * (nope + v)), (n * v, hidden))
             index = _index_shapes(hidden, q or hidden, attention)
+            index += ((hidden, n * v),) if attention.output_gate else ()
             if q is None:
                 return (*index, (hidden, n * (nope + rope) + c + rope), *up)
             return (*index, (hidden, q + c + rope), (q, n * (nope + rope)), *up)
@@ -75,10 +76,14 @@ def projection_shapes(hidden: int, attention: AnyAttention, tp: int) -> tuple[tu
             return (hidden, 3 * n * d), (n * d, hidden)
         case GroupedQuery(head_dim=d, value_dim=v):
             kv = kv_heads_on_rank(attention, tp)
-            return (hidden, n * d * (1 + attention.output_gate) + kv * (d + v)), (n * v, hidden)
+            return (
+                *_index_shapes(hidden, hidden, attention),
+                (hidden, n * d * (1 + attention.output_gate) + kv * (d + v)),
+                (n * v, hidden),
+            )
 
 
-def _index_shapes(hidden: int, queries: int, attention: MultiHeadLatent | Compressed) -> tuple[tuple[int, int], ...]:
+def _index_shapes(hidden: int, queries: int, attention: GroupedQuery | MultiHeadLatent | Compressed) -> tuple[tuple[int, int], ...]:
     """The index's queries, and its key with a weight per head; every rank computes all of them."""
     if attention.index_heads is None or attention.index_head_dim is None:
         return ()
@@ -127,7 +132,7 @@ def cache_elements_per_token(attention: AnyAttention, tp: int) -> int:
         case MultiHead():
             return 2 * kv_heads_on_rank(attention, tp) * attention.head_dim
         case GroupedQuery():
-            return kv_heads_on_rank(attention, tp) * (attention.head_dim + attention.value_dim)
+            return kv_heads_on_rank(attention, tp) * (attention.head_dim + attention.value_dim) + (attention.index_head_dim or 0)
 
 
 def cache_bytes(arch: Architecture, attention: AnyAttention, context: int, tp: int) -> int:
@@ -204,15 +209,21 @@ def decode_core(arch: Architecture, attention: AnyAttention, shard: Shard, tp: i
         kept = _entries(attention, context)
         seen = min(context, attention.window) + min(kept, attention.index_top_k or kept)
     held, whole = ceil_div(seen, cp), ceil_div(context, cp)
-    width = cache_elements_per_token(attention, tp) - (attention.index_head_dim or 0 if isinstance(attention, MultiHeadLatent) else 0)
+    width = cache_elements_per_token(attention, tp) - _index_width(attention)
     moved = activation_bytes(arch, shard.sequences * (q + o)) + stored_bytes(shard.sequences * held * width, arch.kv_dtype)
     core = _core(arch, attention, 2 * shard.sequences * per_token * held, moved, tp, (shard.sequences, 1, held), prefill=False)
     return core, *_index(arch, attention, 2 * shard.sequences * whole * cp, shard, whole, cp, prefill=False)
 
 
+def _index_width(attention: AnyAttention) -> int:
+    """Elements of a token's index key, which the core does not read."""
+    return (attention.index_head_dim or 0) if isinstance(attention, GroupedQuery | MultiHeadLatent) else 0
+
+
 def _seen(attention: AnyAttention) -> int | None:
     """The most tokens that one attends to: the window, or the index's choice; None: all before it."""
-    return attention.index_top_k if isinstance(attention, MultiHeadLatent) else reach(attention)
+    chosen = attention.index_top_k if isinstance(attention, GroupedQuery | MultiHeadLatent) else None
+    return chosen or reach(attention)
 
 
 def _core(arch: Architecture, attention: AnyAttention, flop: int, moved: int, tp: int, extent: tuple[int, int, int], prefill: bool) -> Work:
@@ -231,7 +242,11 @@ def _index(
     arch: Architecture, attention: AnyAttention, twice_pairs: int, shard: Shard, context: int, cp: int, prefill: bool
 ) -> tuple[Work, ...]:
     """Scores of every cached token (or kept entry) by the index: 2 * heads * width FLOP per pair; it reads every index key."""
-    if not isinstance(attention, MultiHeadLatent | Compressed) or attention.index_heads is None or attention.index_head_dim is None:
+    if (
+        not isinstance(attention, GroupedQuery | MultiHeadLatent | Compressed)
+        or attention.index_heads is None
+        or attention.index_head_dim is None
+    ):
         return ()
     ratio = attention.ratio if isinstance(attention, Compressed) else 1
     flop = ceil_div(attention.index_heads * attention.index_head_dim * twice_pairs, max(1, ratio) * cp)

@@ -4,7 +4,7 @@ from typing import Literal
 
 from models.units import ceil_div
 
-DType = Literal["fp32", "bf16", "fp16", "fp8", "fp8_block", "int8", "w8a16", "fp4", "nvfp4", "mxfp4", "int4"]
+DType = Literal["fp32", "bf16", "fp16", "fp8", "fp8_block", "int8", "w8a16", "fp4", "nvfp4", "mxfp4", "int4", "int4_g32"]
 
 PARTS = 512  # bits are counted in 512ths, so that shared scales are whole
 BITS: dict[str, int] = {
@@ -19,9 +19,10 @@ BITS: dict[str, int] = {
     "nvfp4": 4 * PARTS + PARTS // 2,  # one fp8 scale for 16 elements
     "mxfp4": 4 * PARTS + PARTS // 4,  # one 8-bit exponent for 32 elements (OCP Microscaling 1.0)
     "int4": 4 * PARTS + PARTS // 8,  # one 16-bit scale for 128 elements
+    "int4_g32": 4 * PARTS + PARTS // 2,  # one 16-bit scale for 32 elements
 }
 
-COMPUTES_IN: dict[str, str] = {"fp8_block": "fp8", "nvfp4": "fp4", "mxfp4": "bf16", "w8a16": "bf16", "int4": "bf16"}
+COMPUTES_IN: dict[str, str] = {"fp8_block": "fp8", "nvfp4": "fp4", "mxfp4": "bf16", "w8a16": "bf16", "int4": "bf16", "int4_g32": "bf16"}
 """Arithmetic of formats that are not their own: weight-only ones are widened first."""
 
 STAND_INS: dict[str, tuple[str, ...]] = {
@@ -31,6 +32,7 @@ STAND_INS: dict[str, tuple[str, ...]] = {
     "fp4": ("nvfp4",),
     "w8a16": ("int8_wo", "bf16"),
     "int4": ("bf16",),
+    "int4_g32": ("int4", "bf16"),
     "mxfp4": ("int4", "bf16"),
     "nvfp4": ("fp4",),
 }

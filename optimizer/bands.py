@@ -35,4 +35,5 @@ def band_sentence(band: Json | None) -> str:
     """The band in words, for people."""
     if band is None:
         return NO_BAND
-    return f"measured error of such times and rates ({band['of']}): median {band['median_pct']:g} %, 9 of 10 within {band['p90_pct']:g} % (n = {band['n']})"
+    within = f"median {band['median_pct']:g} %, 9 of 10 within {band['p90_pct']:g} % (n = {band['n']})"
+    return f"measured error of such times and rates ({band['of']}): {within}"

@@ -1,0 +1,1 @@
+"""Architectures from the configuration files that model repositories publish."""

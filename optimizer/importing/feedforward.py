@@ -1,0 +1,69 @@
+"""The feed-forward block of each layer from a configuration."""
+
+from collections.abc import Callable
+from typing import Any
+
+from optimizer.importing.fields import Fields
+
+Json = dict[str, Any]
+OfLayer = Callable[[int], Json | None]
+
+
+def ffn_of(f: Fields, layers: int) -> OfLayer:
+    """How the configuration says which block each layer has."""
+    inner = f.part("ffn_config") if f.data.get("ffn_config") is not None else f
+    experts = inner.count("n_routed_experts", "num_local_experts", "num_experts", "moe_num_experts", default=0)
+    matrices = 2 if f.data.get("mlp_hidden_act") == "relu2" or f.data.get("model_type") in ("bloom", "falcon", "opt", "gpt2") else 3
+    width = inner.count("intermediate_size_mlp", "dense_intermediate_size", "intermediate_size", "ffn_hidden_size", default=1)
+    dense = {"kind": "dense", "intermediate_size": width, "matrices": matrices}
+    moe = _experts(f, inner, experts, width, matrices) if experts else None
+    if inner is not f:
+        inner.refuse_unknown()
+    routed = _which(f, layers)
+    pattern = f.per_layer(layers, "hybrid_override_pattern")
+    if pattern is not None:
+        return lambda n: {"E": moe, "-": dense}.get(pattern[n])
+    return lambda n: moe if moe is not None and routed(n) else dense
+
+
+def _experts(f: Fields, inner: Fields, experts: int, dense_width: int, matrices: int) -> Json:
+    """Routed and shared experts."""
+    width = f.optional("moe_intermediate_size") or inner.count("intermediate_size", "ffn_hidden_size")
+    found: Json = {
+        "kind": "moe",
+        "experts": experts,
+        "top_k": inner.count("num_experts_per_tok", "num_experts_per_token", "top_k_experts", "moe_top_k", "experts_per_token"),
+        "intermediate_size": width,
+        "matrices": matrices,
+    }
+    shared, each = _shared(f, width, dense_width)
+    found |= {"shared_experts": shared, "shared_intermediate_size": each} if shared else {}
+    latent = f.optional("routed_expert_hidden_size", "moe_latent_size")
+    found |= {} if latent is None else {"latent_size": latent}
+    groups, top = f.count("n_group", "num_expert_group", default=1), f.count("topk_group", default=1)
+    return found | ({"groups": groups, "top_groups": top} if groups > 1 else {})
+
+
+def _shared(f: Fields, width: int, dense_width: int) -> tuple[int, int]:
+    """How many shared experts there are, and how wide each is."""
+    count = f.count("n_shared_experts", "num_shared_experts", default=0)
+    widths = ("moe_shared_expert_intermediate_size", "shared_expert_intermediate_size", "shared_intermediate_size", "share_expert_dim")
+    each = f.count(*widths, default=0)
+    if f.flag("enable_moe_block"):  # Gemma 4: the dense block stays beside the experts
+        return 1, dense_width
+    if f.data.get("interleave_moe_layer_step") is not None:  # Llama 4: one, as wide as an expert
+        return 1, width
+    return (count or 1, each) if each else (count, width)
+
+
+def _which(f: Fields, layers: int) -> Callable[[int], bool]:
+    """Which layers route, in a model that has experts."""
+    first = f.count("first_k_dense_replace", default=0)
+    listed = f.per_layer(layers, "moe_layer_freq", "mlp_layer_types")
+    every = f.data.get("moe_layer_freq")
+    period = every if isinstance(every, int) and not isinstance(every, bool) else 1
+    step = f.count("interleave_moe_layer_step", "decoder_sparse_step", default=1)
+    dense_only = set(f.get("mlp_only_layers") or ())
+    if listed is not None:
+        return lambda n: listed[n] in (1, "sparse", "moe")
+    return lambda n: n >= first and n % max(1, period) == 0 and (n + 1) % step == 0 and n not in dense_only
