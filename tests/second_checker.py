@@ -156,7 +156,13 @@ def root_bound(i: Instance) -> int:
     chip, h, tokens, layers = i.cluster.pool.accelerator, i.architecture.hidden_size, i.workload.tokens, i.architecture.layers
     dense = sum(g.count * (attention_weights(h, g.attention, 1) + g.ffn.matrices * h * dense_width(g.ffn)) for g in layers)
     routed = sum(g.count * g.ffn.top_k * g.ffn.matrices * h * g.ffn.intermediate_size for g in layers if g.ffn.kind == "moe")
-    rates = [chip.peak_flop_per_s[i.architecture.weight_dtype] * e for e in (chip.gemm_efficiency_ppm, chip.expert_gemm_efficiency_ppm)]
-    gpu_ns = sum(2 * tokens * weights * 10**15 // rate for weights, rate in zip((dense, routed), rates, strict=True))
+    dtype = i.architecture.weight_dtype
+    shares = {"gemm": chip.gemm_efficiency_ppm, "expert_gemm": chip.expert_gemm_efficiency_ppm}
+    shares |= {kind: chip.curves[f"{kind}.{dtype}"].flop_efficiency_ppm for kind in shares if f"{kind}.{dtype}" in chip.curves}
+    weights: dict[int, int] = {}
+    for share, count in ((shares["gemm"], dense), (shares["expert_gemm"], routed)):
+        weights[share] = weights.get(share, 0) + count
+    scaled = 2 * tokens * 10**9 * i.runtime.operator_scale_ppm
+    gpu_ns = sum(scaled * count // (chip.peak_flop_per_s[dtype] * share) for share, count in weights.items())
     price = i.cluster.pool.price_uusd_per_gpu_hour or 0
     return {"throughput_per_gpu": gpu_ns, "cost": gpu_ns * price, "gpus": 1}.get(i.objective.name, gpu_ns // i.cluster.pool.gpus)
