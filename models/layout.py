@@ -57,6 +57,12 @@ def patterns(size: int, stride: int, stage_gpus: int, blocks: int, domain: int) 
     return tuple(sorted({_relabel([(s + k * stride) // domain for k in range(size)]) for s in starts}))
 
 
+def expert_group_members(strategy: Strategy, replica: int, stage: int) -> list[tuple[int, ...]]:
+    """GPU ids of every group of etp * ep ranks of one stage, where they lie side by side, see `expert_group_patterns`."""
+    size, first = strategy.etp * strategy.ep, replica * strategy.world + stage * strategy.stage_gpus
+    return [tuple(range(start, start + size)) for start in range(first, first + strategy.stage_gpus, size)]
+
+
 def expert_group_patterns(strategy: Strategy, domain: int) -> tuple[Pattern, ...]:
     """Patterns of the groups of etp * ep ranks, which lie side by side. Raises ValueError in an order in which they do not."""
     if strategy.edp > 1 and not strategy.order.endswith("-edp"):

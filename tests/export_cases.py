@@ -36,6 +36,14 @@ def read(found: Any) -> Instance:
     return Instance.model_validate_json(json.dumps(found))
 
 
+def exchanging(found: Any, way: str) -> Any:
+    """The content with tokens sent to their experts in another way."""
+    found["runtime"]["expert_exchange"] = way
+    if way == "gather" and "orders" in found["space"]:
+        found["space"]["orders"] = [DEFAULT_ORDER]
+    return found
+
+
 def case(strategy: Strategy, found: Any = None) -> Case:
     """The strategy with even stages and contiguous experts."""
     instance = read(found or content())
@@ -70,6 +78,11 @@ CASES = {
     "context-parallel prefill": case(Strategy(2, 2, 2, 1, 4, 2, 1, 1, 1), mixed()),
     "context-parallel decode, other order": case(Strategy(2, 4, 2, 1, 2, 8, 1, 1, 1, OTHER_ORDER), mixed(DECODE)),
     "experts not spread": case(Strategy(4, 1, 1, 1, 4, 1, 1, 1, 1), mixed()),
+    "direct": case(Strategy(2, 1, 2, 2, 1, 4, 1, 2, 2), exchanging(mixed(), "direct")),
+    "gathered over more than a data-parallel rank": case(Strategy(2, 1, 4, 1, 2, 2, 2, 1, 1), exchanging(mixed(), "gather")),
+    "gathered over two domains, two stages": case(Strategy(1, 1, 8, 2, 1, 8, 1, 1, 2), exchanging(mixed(DECODE), "gather")),
+    "gathered inside a data-parallel rank": case(Strategy(4, 1, 2, 2, 2, 2, 2, 1, 1), exchanging(mixed(DECODE), "gather")),
+    "gathered, every rank with all experts": case(Strategy(4, 1, 2, 1, 1, 1, 8, 1, 1), exchanging(mixed(), "gather")),
     "one GPU": case(Strategy(1, 1, 1, 1, 1, 1, 1, 1, 1), mixed()),
 }
 every_case = pytest.mark.parametrize("any_case", list(CASES.values()), ids=list(CASES))

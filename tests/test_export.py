@@ -7,14 +7,15 @@ from typing import Any
 from export_cases import CASES, Case, every_case
 
 from models.collectives import NOTHING, Comm, all_gather, all_reduce, reduce_scatter, worst
-from models.evaluate import evaluate
+from models.evaluate import evaluate, layer_profile, moe_layer_indices
 from models.formats import BITS, PARTS
-from models.layout import group_patterns
+from models.layout import expert_group_patterns, group_patterns
 from models.strategy import stage_ranges
-from optimizer.export.assignment import COORDINATES, GROUPS, expert_gpus, gpu_table, group_table
+from models.terms import Terms
+from optimizer.export.assignment import COORDINATES, GROUPS, expert_gpus, gpu_table, group_size, group_table, talking_groups
 from optimizer.export.collectives import communication_pattern
 from optimizer.export.dag import deployment_dag, sort_nodes, to_dot
-from optimizer.export.program import pass_pieces
+from optimizer.export.program import layer_steps, pass_pieces
 from optimizer.export.verification import check_export
 
 COMPUTE = {"embedding", "attention", "router", "shared_experts", "experts", "dense_ffn", "head", "keys_values", "queries", "projection"}
@@ -61,14 +62,14 @@ def test_a_gpu_holds_the_experts_that_the_placement_gives_its_rank() -> None:
 
 @every_case
 def test_groups_partition_the_gpus_of_each_stage(any_case: Case) -> None:
-    s = any_case.plan.strategy
-    tables = group_table(any_case.plan)
+    s, kinds = any_case.plan.strategy, talking_groups(any_case.instance)
+    tables = group_table(any_case.plan, kinds)
     assert len(tables) == s.replicas * s.pp
     for number, table in enumerate(tables):
         stage = list(range(number * s.stage_gpus, (number + 1) * s.stage_gpus))
-        for degree in GROUPS:
-            assert sorted(g for group in table[degree] for g in group) == stage
-            assert {len(group) for group in table[degree]} == {getattr(s, degree)}
+        for kind in kinds:
+            assert sorted(g for group in table[kind] for g in group) == stage
+            assert {len(group) for group in table[kind]} == {group_size(s, kind)}
 
 
 @every_case
@@ -114,7 +115,7 @@ def test_a_computation_is_on_one_existing_gpu_of_its_stage_and_a_collective_in_o
             assert node["gpus"] == [node["gpus"][0], node["gpus"][0] + s.stage_gpus]
             assert node["gpus"][0] in stage
         else:
-            assert len(node["gpus"]) == getattr(s, node["group"]) > 1
+            assert len(node["gpus"]) == group_size(s, node["group"]) > 1
             assert set(node["gpus"]) <= set(stage)
 
 
@@ -158,9 +159,9 @@ def test_a_collective_makes_wholes_of_parts_or_parts_of_wholes(any_case: Case) -
     """Expert inputs and outputs that were not dispatched still hold one row per expert of a token."""
     s = any_case.plan.strategy
     for step in (step for piece in pass_pieces(*any_case) for step in piece.steps if step.degree):
-        for taken in (t for t in step.takes if t.name not in ("expert_outputs", "expert_sums") or step.degree == "etp"):
+        for taken in (t for t in step.takes if t.name not in ("expert_outputs", "expert_sums") or step.degree in ("etp", "experts")):
             part, whole = sorted((prod(taken.shape), prod(step.gives.shape)))
-            parts = 1 if step.kind in ("all_reduce", "send") else getattr(s, str(step.degree))
+            parts = 1 if step.kind in ("all_reduce", "send") else group_size(s, str(step.degree))
             assert step.kind == "all_to_all" or 0 <= part * parts - whole < parts * taken.shape[-1]  # a share of a row rounds up
             assert step.kind != "all_gather" or whole == prod(step.gives.shape)
 
@@ -224,11 +225,14 @@ def test_the_tensors_named_are_those_that_the_model_prices(any_case: Case) -> No
     (instance, plan), price = any_case, {"all_gather": all_gather, "reduce_scatter": reduce_scatter, "all_reduce": all_reduce}
     pool = instance.cluster.pool
     for kind in communication_pattern(instance, plan):
-        for term in {"tp_comm", "cp_comm", "etp_comm"} & set(kind["terms"]):
+        ring = {"tp_comm", "cp_comm", "etp_comm"} | ({"ep_comm"} if instance.runtime.expert_exchange == "gather" else set())
+        for term in ring & set(kind["terms"]):
             total: Comm = NOTHING
             for c in kind["collectives"]:
                 if c["term"] == term:
-                    patterns = group_patterns(plan.strategy, c["group"], pool.scale_up_domain_gpus)
+                    domain = pool.scale_up_domain_gpus
+                    joint = c["group"] == "experts"
+                    patterns = expert_group_patterns(plan.strategy, domain) if joint else group_patterns(plan.strategy, c["group"], domain)
                     total += worst([price[c["kind"]](pool, c["tensor"]["bytes"], p) for p in patterns])
             assert {name: kind["terms"][term][name] for name in Comm._fields} == total._asdict()
 
@@ -248,3 +252,51 @@ def test_the_reference_layer_talks_in_six_collectives_in_this_order() -> None:
         "ep_comm": "both",
         "etp_comm": "scale_up",
     }
+
+
+def moe_layer(name: str) -> list[tuple[str, str, int, list[int], str]]:
+    """Name, group, its size, tensor and term of each collective of the first kind of MoE layer."""
+    layer = next(k for k in communication_pattern(*CASES[name]) if k["kind"] == "MoE layer")
+    return [(c["name"], c["group"], c["group_size"], c["tensor"]["shape"], c["term"]) for c in layer["collectives"]]
+
+
+def test_a_direct_exchange_has_the_collectives_of_the_hierarchical_one() -> None:
+    assert moe_layer("direct") == moe_layer("mixed")
+
+
+def test_gathered_tokens_of_several_data_parallel_ranks_go_to_all_ranks_of_the_expert_group_and_back() -> None:
+    # 16 prompts / DP 4 = 4 * 1_000 tokens on a rank pair; 4 ranks of an expert group are two such pairs: 8_000
+    assert moe_layer("gathered over more than a data-parallel rank") == [
+        ("tensor_all_reduce", "tp", 2, [4_000, 4096], "tp_comm"),
+        ("expert_all_gather", "experts", 4, [8_000, 4096], "ep_comm"),
+        ("expert_reduce_scatter", "experts", 4, [8_000, 4096], "ep_comm"),
+        ("tensor_all_gather", "tp", 2, [4_000, 4096], "ep_comm"),
+    ]
+
+
+def test_gathered_tokens_that_lie_on_their_group_already_are_summed_only() -> None:
+    # 32 sequences / DP 2 = 16 tokens on each of TP 4 ranks, which are one expert group
+    assert moe_layer("gathered inside a data-parallel rank") == [
+        ("tensor_all_reduce", "tp", 4, [16, 4096], "tp_comm"),
+        ("expert_all_reduce", "experts", 4, [16, 4096], "ep_comm"),
+    ]
+
+
+def test_an_expert_group_is_etp_times_ep_gpus_side_by_side() -> None:
+    instance, plan = CASES["gathered over more than a data-parallel rank"]
+    (table,) = group_table(plan, talking_groups(instance))
+    assert table["experts"] == [[0, 1, 2, 3], [4, 5, 6, 7]]
+
+
+@every_case
+def test_every_collective_that_the_model_prices_is_a_step_and_no_other(any_case: Case) -> None:
+    """Those of one rank, which cost nothing, are neither."""
+    instance, plan = any_case
+    terms, s = Terms(instance), plan.strategy
+    position = moe_layer_indices(instance)
+    for layer, g in enumerate(terms.arch.group_of_layer()):
+        profile = layer_profile(terms, s, plan, position[layer], g) if layer in position else None
+        shape, group = terms.shape(s), terms.arch.layers[g]
+        priced = terms.collectives(group, shape, terms.groups(s), profile)
+        costly = {(term, name) for term, parts in priced.items() for name, cost in parts.items() if cost.ns}
+        assert {(step.term, step.name) for step in layer_steps(instance, group, shape, profile) if step.degree} == costly

@@ -4,7 +4,8 @@ from typing import Any
 
 from models.evaluate import moe_layer_indices
 from models.instance import Instance
-from models.layout import group_members, stride_of
+from models.layout import expert_group_members, group_members, stride_of
+from models.messages import gathers
 from models.strategy import Plan, Strategy, stage_ranges
 
 COORDINATES = ("tp", "cp", "dp", "etp", "ep", "edp")
@@ -33,11 +34,26 @@ def rank_of(strategy: Strategy, gpu: int, degree: str) -> int:
     return gpu % strategy.stage_gpus // stride_of(strategy, degree) % int(getattr(strategy, degree))
 
 
-def group_table(plan: Plan) -> list[dict[str, Any]]:
-    """Every TP, CP, ETP and EP group as GPU ids in rank order, for each stage of each replica."""
+def talking_groups(instance: Instance) -> tuple[str, ...]:
+    """The kinds of group that talk during a forward pass; `experts`, of etp * ep ranks, where tokens are gathered."""
+    return (*GROUPS, "experts") if gathers(instance) else GROUPS
+
+
+def group_size(strategy: Strategy, kind: str) -> int:
+    """Ranks of one group."""
+    return strategy.etp * strategy.ep if kind == "experts" else int(getattr(strategy, kind))
+
+
+def members(strategy: Strategy, kind: str, replica: int, stage: int) -> list[tuple[int, ...]]:
+    """GPU ids of every group of one kind in one stage, each in rank order."""
+    return expert_group_members(strategy, replica, stage) if kind == "experts" else group_members(strategy, kind, replica, stage)
+
+
+def group_table(plan: Plan, kinds: tuple[str, ...] = GROUPS) -> list[dict[str, Any]]:
+    """Every group of these kinds as GPU ids in rank order, for each stage of each replica."""
     s = plan.strategy
     return [
-        {"replica": replica, "stage": stage} | {degree: [list(g) for g in group_members(s, degree, replica, stage)] for degree in GROUPS}
+        {"replica": replica, "stage": stage} | {kind: [list(g) for g in members(s, kind, replica, stage)] for kind in kinds}
         for replica in range(s.replicas)
         for stage in range(s.pp)
     ]

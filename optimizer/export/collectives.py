@@ -7,6 +7,7 @@ from models.evaluate import layer_profile, moe_layer_indices
 from models.instance import Instance
 from models.strategy import Plan, Strategy
 from models.terms import Price, Terms
+from optimizer.export.assignment import group_size
 from optimizer.export.program import Program, Step, layer_steps
 
 Kind = dict[str, Any]
@@ -70,7 +71,7 @@ def _describe_step(step: Step, strategy: Strategy) -> Kind:
     """One collective; groups are those of one stage of one replica."""
     assert step.degree is not None
     between_stages = step.degree == "pp"
-    size = 2 if between_stages else int(getattr(strategy, step.degree))
+    size = 2 if between_stages else group_size(strategy, step.degree)
     tensor = step.message
     return {
         "name": step.name,

@@ -6,8 +6,8 @@ from graphlib import TopologicalSorter
 from typing import Any
 
 from models.instance import Instance
-from models.layout import group_members
 from models.strategy import Plan, Strategy
+from optimizer.export.assignment import members
 from optimizer.export.program import Piece, Step, Tensor, pass_pieces
 
 Dag = dict[str, Any]
@@ -17,6 +17,7 @@ NOTES = (
     "An edge is a tensor on the GPU that it names; its bytes are shape x dtype.",
     "Residual additions, sums of several inputs, top-k weighting and reordering of tokens belong to the node that takes the tensors.",
     "Rows of expert inputs and outputs are those of the most loaded expert-parallel rank.",
+    "Where tokens are gathered, every rank of an expert group takes all its tokens, and partial sums of shared experts join its own.",
     "Between stages each tensor-parallel rank sends its share, gathered on arrival; with a dense layer in the model, the whole.",
 )
 
@@ -56,7 +57,7 @@ class _Builder:
             elif degree == "pp":
                 self._groups[key] = [(g, g + s.stage_gpus) for g in own]
             else:
-                self._groups[key] = group_members(s, degree, 0, stage)
+                self._groups[key] = members(s, degree, 0, stage)
         return self._groups[key]
 
 

@@ -9,7 +9,7 @@ from models.placement import contiguous
 from models.strategy import Plan, PlanFile, complete_stages, fill_degrees
 from models.terms import Terms
 from models.units import ceil_div
-from optimizer.export.assignment import expert_gpus, gpu_table, group_table
+from optimizer.export.assignment import expert_gpus, gpu_table, group_table, talking_groups
 from optimizer.export.collectives import communication_pattern
 from optimizer.export.verification import Facts, find_misfit, find_violations
 
@@ -31,7 +31,7 @@ def describe_plan(instance: Instance, plan: Plan) -> Figures:
         "workload": instance.workload.model_dump(mode="json"),
         "runtime": instance.runtime.model_dump(mode="json"),
         "gpus": gpu_table(instance, plan),
-        "groups": group_table(plan),
+        "groups": group_table(plan, talking_groups(instance)),
         "placement": [[list(rank) for rank in ranks] for ranks in plan.placement],
         "expert_gpus": {str(layer): {str(e): gpus for e, gpus in held.items()} for layer, held in expert_gpus(instance, plan).items()},
         "communication": communication_pattern(instance, plan),

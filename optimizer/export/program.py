@@ -14,7 +14,8 @@ from models.attention import cache_elements_per_token, query_widths
 from models.evaluate import layer_profile, moe_layer_indices
 from models.formats import stored_bytes
 from models.instance import Instance
-from models.messages import sends_shares
+from models.messages import gathers, sends_shares
+from models.operators import expert_width
 from models.routing import Profile
 from models.shape import Shape
 from models.strategy import Plan, stage_ranges
@@ -38,18 +39,15 @@ Tensors = tuple[Tensor, ...]
 
 
 class Step(NamedTuple):
-    """One computation on each GPU, or one collective in each `degree` group (pp: to the next stage)."""
+    """One computation on each GPU, or one collective in each `degree` group (pp: to the next stage; experts: of etp * ep ranks)."""
 
     name: str
     kind: str
     degree: str | None
     takes: Tensors
     gives: Tensor
-
-    @property
-    def term(self) -> str:
-        """The cost term of `models` that the collective is part of."""
-        return f"{self.degree}_comm"
+    term: str = ""
+    """the cost term of `models` that the collective is part of"""
 
     @property
     def message(self) -> Tensor:
@@ -76,6 +74,9 @@ class Program:
         self.shape = shape
         # As `Terms.transfer` prices it: only MoE layers leave their output in shares.
         self.sharded = sends_shares(instance)
+        self.gathers = gathers(instance)
+        # As `messages.gathered` prices it: an expert group no larger than a data-parallel rank has its tokens already.
+        self.holds_tokens = shape.etp * shape.ep <= shape.tp * shape.cp
         self.steps: list[Step] = []
 
     def hidden(self, name: str, tokens: int, dtype: str | None = None) -> Tensor:
@@ -89,9 +90,11 @@ class Program:
 
     def exchange(self, name: str, kind: str, degree: str, takes: Tensors, gives: Tensor) -> Tensors:
         """A collective of each `degree` group; among one rank, what it takes is left as it is."""
-        if degree != "pp" and getattr(self.shape, degree) == 1:
+        size = {"pp": 2, "experts": self.shape.etp * self.shape.ep}.get(degree) or getattr(self.shape, degree)
+        if size == 1:
             return takes
-        self.steps.append(Step(name, kind, degree, takes, gives))
+        joint = degree == "experts" or (name == "tensor_all_gather" and self.gathers)
+        self.steps.append(Step(name, kind, degree, takes, gives, "ep_comm" if joint else f"{degree}_comm"))
         return (gives,)
 
     def embed(self) -> Tensors:
@@ -111,14 +114,18 @@ class Program:
         if profile is None:
             whole = self.exchange("tensor_all_reduce", "all_reduce", "tp", attended, self.hidden("attention_sum", self.shape.tokens))
             return self.compute("dense_ffn", whole, self.hidden("ffn_out", self.shape.tokens))
+        if self.gathers:
+            return self._gather(group, attended)
         shard = self.hidden("attention_shard", self.shape.dispatched)
         share = self.exchange("tensor_reduce_scatter", "reduce_scatter", "tp", attended, shard)
         shared = self._share(share) if group.moe is not None and group.moe.shared_width else ()
-        return self._route(share, profile) + shared
+        return self._route(group, share, profile) + shared
 
     def close(self, outputs: Tensors, moe: bool) -> Tensors:
         """The collective that gives every tensor-parallel rank the whole output of a layer."""
         hidden = self.hidden("hidden", self.shape.tokens)
+        if moe and self.gathers and self.holds_tokens:
+            return self.exchange("expert_all_reduce", "all_reduce", "experts", outputs, hidden)
         if moe:
             return self.exchange("tensor_all_gather", "all_gather", "tp", outputs, hidden)
         return self.exchange("ffn_all_reduce", "all_reduce", "tp", outputs, hidden)
@@ -163,17 +170,38 @@ class Program:
         part = self.compute("shared_experts", whole, self.hidden("shared_out", self.shape.tokens))
         return self.exchange("shared_reduce_scatter", "reduce_scatter", "tp", part, self.hidden("shared_shard", self.shape.dispatched))
 
-    def _route(self, share: Tensors, profile: Profile) -> Tensors:
+    def _rows(self, group: LayerGroup, name: str, tokens: int, dtype: str) -> Tensor:
+        """What experts take or give: hidden states, or their latents."""
+        assert group.moe is not None, "only MoE layers have routed experts"
+        return Tensor(name, (tokens, expert_width(self.arch.hidden_size, group.moe)), dtype)
+
+    def _gather(self, group: LayerGroup, attended: Tensors) -> Tensors:
+        """Router and shared experts on all tokens; routed experts on all tokens of their group, each rank a part of the sum."""
+        arch, shape = self.arch, self.shape
+        whole = self.exchange("tensor_all_reduce", "all_reduce", "tp", attended, self.hidden("attention_sum", shape.tokens))
+        rows = shape.tokens if self.holds_tokens else shape.dispatched
+        x = self.compute("router", whole, self._rows(group, "routed_tokens", rows, arch.dispatch_dtype))
+        shared: Tensors = ()
+        if group.moe is not None and group.moe.shared_width:
+            shared = self.compute("shared_experts", whole, self.hidden("shared_out", shape.tokens))
+        if self.holds_tokens:
+            return self.compute("experts", x + shared, self.hidden("expert_outputs", shape.tokens))
+        every = self._rows(group, "expert_inputs", shape.group_tokens, arch.dispatch_dtype)
+        x = self.exchange("expert_all_gather", "all_gather", "experts", x, every)
+        x = self.compute("experts", x + shared, self._rows(group, "expert_outputs", shape.group_tokens, arch.combine_dtype))
+        return self.exchange("expert_reduce_scatter", "reduce_scatter", "experts", x, self.hidden("combined", shape.dispatched))
+
+    def _route(self, group: LayerGroup, share: Tensors, profile: Profile) -> Tensors:
         """Router, dispatch, routed experts, combine. Rows are those of the most loaded EP rank."""
         arch, shape = self.arch, self.shape
         sent, back = arch.dispatch_dtype, arch.combine_dtype
         received = ceil_div(profile.tokens, shape.etp)
         rows = shape.dispatched if shape.ep > 1 else received
-        x = self.compute("router", share, self.hidden("routed_tokens", rows, sent))
-        x = self.exchange("dispatch", "all_to_all", "ep", x, self.hidden("dispatched_tokens", received, sent))
-        x = self.exchange("expert_all_gather", "all_gather", "etp", x, self.hidden("expert_inputs", profile.tokens, sent))
-        x = self.compute("experts", x, self.hidden("expert_outputs", profile.tokens, back))
-        x = self.exchange("expert_reduce_scatter", "reduce_scatter", "etp", x, self.hidden("expert_sums", received, back))
+        x = self.compute("router", share, self._rows(group, "routed_tokens", rows, sent))
+        x = self.exchange("dispatch", "all_to_all", "ep", x, self._rows(group, "dispatched_tokens", received, sent))
+        x = self.exchange("expert_all_gather", "all_gather", "etp", x, self._rows(group, "expert_inputs", profile.tokens, sent))
+        x = self.compute("experts", x, self._rows(group, "expert_outputs", profile.tokens, back))
+        x = self.exchange("expert_reduce_scatter", "reduce_scatter", "etp", x, self._rows(group, "expert_sums", received, back))
         return self.exchange("combine", "all_to_all", "ep", x, self.hidden("combined", shape.dispatched))
 
 

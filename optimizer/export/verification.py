@@ -10,7 +10,7 @@ from models.instance import Instance
 from models.rules import RULES, Violation, plan_violations, slots, stages_cover, strategy_violations, world
 from models.space import Space
 from models.strategy import Plan, stage_ranges
-from optimizer.export.assignment import GROUPS, expert_gpus, group_table
+from optimizer.export.assignment import expert_gpus, group_table, talking_groups
 from optimizer.export.dag import Dag, sort_nodes
 
 
@@ -74,7 +74,7 @@ def check_export(instance: Instance, plan: Plan, dag: Dag, evaluation: Evaluatio
     """Statements about the exported documents themselves."""
     yield _check_order(dag)
     yield _check_attention(plan, dag)
-    yield _check_groups(plan)
+    yield _check_groups(instance, plan)
     yield _check_experts(instance, plan)
     total = sum(evaluation.breakdown.values())
     yield Check("breakdown_adds_up", total == evaluation.step_ns, f"terms sum to {total} ns, the pass takes {evaluation.step_ns} ns")
@@ -100,14 +100,21 @@ def _check_attention(plan: Plan, dag: Dag) -> Check:
     return Check("dag_covers_layers", need == have, f"{len(need & have)} of {len(need)} (GPU, layer) pairs have an attention node")
 
 
-def _check_groups(plan: Plan) -> Check:
-    s, tables = plan.strategy, group_table(plan)
+def _check_groups(instance: Instance, plan: Plan) -> Check:
+    s, kinds = plan.strategy, talking_groups(instance)
+    tables = group_table(plan, kinds)
     want = {(t["replica"], t["stage"]): _stage_gpus(plan, t) for t in tables}
-    sound = all(sorted(g for group in t[d] for g in group) == want[t["replica"], t["stage"]] for t in tables for d in GROUPS)
-    count = sum(len(t[d]) for t in tables for d in GROUPS)
+    sound = all(sorted(g for group in t[d] for g in group) == want[t["replica"], t["stage"]] for t in tables for d in kinds)
+    count = sum(len(t[d]) for t in tables for d in kinds)
     return Check(
-        "groups_partition_stages", sound, f"{count} TP, CP, ETP and EP groups over {s.pp * s.replicas} stages of {s.stage_gpus} GPUs"
+        "groups_partition_stages", sound, f"{count} {_listed(kinds)} groups over {s.pp * s.replicas} stages of {s.stage_gpus} GPUs"
     )
+
+
+def _listed(kinds: Sequence[str]) -> str:
+    """TP, CP, ETP and EP; where tokens are gathered, the groups of all experts too."""
+    names = [{"experts": "expert"}.get(kind, kind.upper()) for kind in kinds]
+    return f"{', '.join(names[:-1])} and {names[-1]}"
 
 
 def _stage_gpus(plan: Plan, table: dict[str, Any]) -> list[int]:
