@@ -1,6 +1,7 @@
 """A published configuration's fields: read by any of their spellings, and counted, so that none that matters is passed over."""
 
 import re
+from collections.abc import Sequence
 from typing import Any
 
 from models.errors import InputError
@@ -12,7 +13,8 @@ LARGEST = 10_000_000
 # generation, token ids, vision and audio towers (which are left out), names.
 HARMLESS = re.compile(
     r"""(
-    .*_token_ids? | .*_token_index | .*_eps | .*epsilon | .*rope.* | rotary.* | partial_rotary_factor |
+    .*_token_ids? | .*_token_index | .*_eps | .*epsilon |
+    (?!no_).*rope.* | rotary.* | partial_rotary_factor |
     .*dropout | initializer_range | .*aux_loss.* | .*_loss | loss.* | transformers_version | (torch_)?dtype |
     architectures | auto_map | use_cache | max_position_embeddings | max_seq_len | max_length | min_length |
     model_type | _name_or_path | hidden_act(ivation)? | .*hidden_act | vision_.* | video_.* | audio_.* |
@@ -25,13 +27,13 @@ HARMLESS = re.compile(
     attention_(bias|value_scale|dropout) | add_.*_bias | qk_norm_type | use_qk_norm |
     use_(routing|moe_router)_bias | use_gemma_norm | .*softcapping | swiglu_.* | activation_situ.* |
     moe_(renormalize|router.*|layer_norm) | router_.* | use_grouped_topk | latent_moe_use_norm |
-    attn_res_block_size | hc_.* | initial_context_length | max_window_layers | mla_use_nope |
+    attn_res_block_size | hc_.* | initial_context_length | mla_use_nope |
     tokenizer_class | use_bidirectional_attention | vocab_size_per_layer_input | moe_shared_expert_overlap |
-    index_(share|skip|topk_freq).* | qk_head_dim | clip_qkv | kv_cache_scheme | mtp_hybrid_override_pattern |
-    use_mtp | use_unified_vision_chunk | moe_normalize_expert_weights | moe_loss_weight | ffn_act_fn |
-    moe_jitter_eps | resid_pdrop | emb_pdrop | attn_pdrop | tie_encoder_decoder | parallel_attn |
-    gate_lower_bound | kda_layers | sparse_(init|local|score|disable).* | experts_per_token |
-    layer_group_size | mlp_bias
+    index_(share|skip).* | qk_head_dim | clip_qkv | mtp_hybrid_override_pattern |
+    use_unified_vision_chunk | moe_normalize_expert_weights | moe_loss_weight | ffn_act_fn |
+    moe_jitter_eps | resid_pdrop | emb_pdrop | attn_pdrop | tie_encoder_decoder |
+    gate_lower_bound | sparse_(init|local|score|disable).* |
+    mlp_bias | qkv_bias
     )""",
     re.VERBOSE,
 )
@@ -48,9 +50,18 @@ class Fields:
         return InputError(f"{self.origin}: {name} = {str(value)[:60]!r} {remedy}")
 
     def get(self, *names: str) -> Any:
-        """The first of these spellings that holds something; None where none does. All count as read."""
+        """What these spellings of one thing hold; None where none does. All count as read; InputError where two disagree."""
         self.taken.update(names)
-        return next((self.data[n] for n in names if self.data.get(n) is not None), None)
+        found = [n for n in names if self.data.get(n) is not None]
+        for name in found[1:]:
+            if self.data[name] != self.data[found[0]]:
+                raise self.refuse(name, self.data[name], f"contradicts {found[0]} = {str(self.data[found[0]])[:60]}; keep the true one")
+        return self.data[found[0]] if found else None
+
+    def present(self, *names: str) -> str:
+        """The first of these names that holds something, else the last; all count as read."""
+        self.taken.update(names)
+        return next((n for n in names if self.data.get(n) is not None), names[-1])
 
     def count(self, *names: str, default: int | None = None) -> int:
         """A whole number from 1 (0 where `default` is 0) to 10 million under one of these spellings."""
@@ -61,7 +72,7 @@ class Fields:
             return default
         least = 0 if default == 0 else 1
         if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= LARGEST:
-            raise self.refuse(names[0], value, f"must be a whole number from {least} to {LARGEST}; correct it")
+            raise self.refuse(self.present(*names), value, f"must be a whole number from {least} to {LARGEST}; correct it")
         return value
 
     def optional(self, *names: str) -> int | None:
@@ -71,18 +82,32 @@ class Fields:
     def flag(self, *names: str) -> bool:
         """A truth value; absent is false."""
         value = self.get(*names)
-        if value not in (None, True, False):
-            raise self.refuse(names[0], value, "must be true or false; correct it")
+        if value is not None and not isinstance(value, bool):
+            raise self.refuse(self.present(*names), value, "must be true or false; correct it")
         return bool(value)
 
-    def per_layer(self, layers: int, *names: str) -> list[Any] | None:
-        """A list with an entry per layer (or more: draft layers follow); None where it is absent."""
-        value = self.get(*names)
-        if value is None or (isinstance(value, int) and not isinstance(value, bool)):
+    def per_layer(self, layers: int, name: str, allowed: Sequence[Any] | None = None, drafts: int = 0) -> list[Any] | None:
+        """A list with an entry per layer, each one of `allowed` or else a whole number; None where it is absent.
+
+        Entries of up to `drafts` draft layers may follow; they are left out.
+        """
+        value = self.get(name)
+        if value is None:
             return None
-        if not isinstance(value, list | str) or len(value) < layers:
-            raise self.refuse(names[0], value, f"must have an entry for each of {layers} layers; correct one of them")
+        if not isinstance(value, list | str) or not layers <= len(value) <= layers + drafts:
+            held = f"{len(value)} entries" if isinstance(value, list | str) else value
+            raise self.refuse(name, held, f"must have an entry for each of {layers} layers; correct one of them")
+        for number, entry in enumerate(value):
+            known = entry in allowed if allowed is not None else 0 <= entry <= LARGEST if isinstance(entry, int) else False
+            if not known or isinstance(entry, bool):
+                said = "a whole number" if allowed is None else f"one of {', '.join(map(str, allowed))}"
+                raise self.refuse(f"{name}.{number}", entry, f"is not understood; write {said}")
         return list(value)[:layers]
+
+    def must_be_off(self, name: str, why: str) -> None:
+        """Refuses a feature that an architecture cannot express."""
+        if self.get(name) not in (None, False, 0):
+            raise self.refuse(name, self.data[name], f"is not supported ({why}); describe the model yourself")
 
     def part(self, name: str) -> "Fields":
         """An object inside this one."""
