@@ -1,9 +1,10 @@
 """The machine: accelerators, links and pools of identical nodes."""
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, StringConstraints, model_validator
+from pydantic import Field, SerializerFunctionWrapHandler, StringConstraints, model_serializer, model_validator
 
+from models.measured import OperatorTables
 from models.record import Name, Record, SourcedRecord
 from models.units import (
     PPM,
@@ -55,6 +56,7 @@ class Accelerator(SourcedRecord):
     kernel_launch_ns: Nanoseconds = Field(description="fixed cost of one operator")
     multiprocessors: Annotated[int, Field(ge=1, le=4096)] | None = Field(default=None, description="compute units that share tiles")
     curves: dict[CurveName, Curve] = Field(default={}, max_length=200, description="where there is one, it replaces the shares above")
+    tables: OperatorTables | None = Field(default=None, description="measured times; where they hold an operator, they replace its curve")
 
     @model_validator(mode="after")
     def _waves_have_a_width(self) -> Self:
@@ -62,6 +64,14 @@ class Accelerator(SourcedRecord):
             if curve.wave_ppm and self.multiprocessors is None:
                 raise ValueError(f"curves.{name}.wave_ppm needs the number of multiprocessors; add multiprocessors")
         return self
+
+    @model_serializer(mode="wrap")
+    def _without_absent_tables(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Tables that are absent are not written, so that an instance without them has the digest it always had."""
+        written: dict[str, Any] = write(self)
+        if written.get("tables") is None:
+            written.pop("tables", None)
+        return written
 
 
 Collective = Literal["all_reduce", "all_gather", "reduce_scatter", "dispatch", "combine", "direct_dispatch", "direct_combine", "send"]

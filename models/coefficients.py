@@ -82,7 +82,11 @@ def is_plain(instance: Instance) -> bool:
     pool, runtime = instance.cluster.pool, instance.runtime
     stated = runtime.step_ns, runtime.launch_share_ppm, runtime.operator_scale_ppm, runtime.expert_exchange
     neutral = stated == (0, PPM, PPM, "hierarchical")
-    return neutral and not (pool.accelerator.curves or pool.scale_up.laws or pool.scale_out.laws) and pool.scale_up.topology == "switched"
+    return (
+        neutral
+        and not (pool.accelerator.curves or pool.accelerator.tables or pool.scale_up.laws or pool.scale_out.laws)
+        and pool.scale_up.topology == "switched"
+    )
 
 
 def coefficient_named(instance: Instance, name: str) -> Coefficient | None:

@@ -109,7 +109,7 @@ class Instance(Record):
                 source = record.source_of(field)
                 if source.startswith("assumed:"):
                     value = getattr(record, field)
-                    shown = "" if field in ("curves", "laws") else f" = {value}"  # tables of records do not fit in a sentence
+                    shown = "" if field in ("curves", "laws", "tables") else f" = {value}"  # tables of records do not fit in a sentence
                     found.append(f"{path}.{field}{shown} ({source})")
         return found
 

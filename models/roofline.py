@@ -2,6 +2,7 @@
 
 from models.cluster import Accelerator, Curve
 from models.formats import STAND_INS
+from models.measured import table_ns
 from models.operators import Kind, Work
 from models.units import NS_PER_S, PPM, WHOLE, ceil_div, combine
 from models.workload import Runtime
@@ -14,8 +15,10 @@ def operator_ns(accelerator: Accelerator, runtime: Runtime, work: Work) -> int:
 
     Roofline: Williams, Waterman, Patterson, CACM 52(4), 2009. Without a curve, one launch and the larger of the two. Grows
     with FLOP, bytes and every number of the shape but the context of a prefill, which slows its short prompts; falls with peaks,
-    bandwidth and efficiencies.
+    bandwidth and efficiencies. Where measured tables hold the operator, their time * scale, which has its launch in it.
     """
+    if accelerator.tables is not None and (measured := table_ns(accelerator.tables, work)) is not None:
+        return ceil_div(measured * runtime.operator_scale_ppm, PPM)
     curve = curve_of(accelerator, work)
     if curve is None:
         fixed = accelerator.kernel_launch_ns

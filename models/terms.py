@@ -67,6 +67,8 @@ class Terms:
         self.arch = instance.architecture
         self._gathers = gathers(instance)
         self._memo: dict[Hashable, object] = {}
+        self.works: set[Work] = set()
+        """every operator priced so far, where there are measured tables that may not hold it"""
 
     def sequences_per_rank(self, s: Strategy) -> int:
         """Sequences of one data-parallel rank over the whole pass."""
@@ -119,6 +121,8 @@ class Terms:
         return self._once(key, lambda: self._ns(routed_experts(self.arch, ffn, inputs, touched, etp)))
 
     def _ns(self, *works: Work) -> int:
+        if self.pool.accelerator.tables is not None:
+            self.works.update(works)
         return sum(operator_ns(self.pool.accelerator, self.instance.runtime, w) for w in works)
 
     def _attention_side(self, group: LayerGroup, shape: Shape) -> dict[str, int]:
