@@ -1,5 +1,6 @@
 """The language model: its layers in order, and what each holds."""
 
+from collections import Counter
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
@@ -230,6 +231,16 @@ class Architecture(Record):
         """Routed experts per MoE layer; 0 for a dense model."""
         return next((g.ffn.experts for g in self.layers if isinstance(g.ffn, MoeFfn)), 0)
 
+    def first_alike(self) -> tuple[int, ...]:
+        """For each group, the index of the first group whose layers are equal to its own."""
+        shapes = [(group.attention, group.ffn) for group in self.layers]
+        first = {shape: g for g, shape in reversed(list(enumerate(shapes)))}
+        return tuple(first[shape] for shape in shapes)
+
     def group_of_layer(self) -> tuple[int, ...]:
-        """For each layer, the index of its group."""
-        return tuple(g for g, group in enumerate(self.layers) for _ in range(group.count))
+        """For each layer, the index of the first group of layers like it."""
+        return tuple(g for g, group in zip(self.first_alike(), self.layers, strict=True) for _ in range(group.count))
+
+    def distinct_layers(self) -> tuple[tuple[int, int], ...]:
+        """Index of the first group of each distinct layer, and how many such layers there are in all."""
+        return tuple(Counter(self.group_of_layer()).items())

@@ -96,6 +96,7 @@ class Bounds:
         self._cases: dict[Hashable, Case] = {}
         self._ideals: dict[Hashable, Profile] = {}
         self._limit = longest_step(instance)
+        self._alike = instance.architecture.first_alike()
         self._tied = instance.architecture.tied_embeddings
         pool = instance.cluster.pool
         caps = (pool.scale_up.cap_bytes_per_pass, pool.scale_out.cap_bytes_per_pass)
@@ -134,7 +135,8 @@ class Bounds:
         """What the layers and ends take under a strategy, and what a stage leaves them."""
         terms, shape = self.terms, self.terms.shape(s)
         fixed, first, last = terms.stage_bytes(shape, s.pp == 1)
-        sizes = tuple((group.count, *terms.layer_bytes(g, shape)) for g, group in enumerate(terms.arch.layers))
+        alike = zip(self._alike, terms.arch.layers, strict=True)
+        sizes = tuple((group.count, *terms.layer_bytes(g, shape)) for g, group in alike)
         room = terms.pool.accelerator.memory_bytes - fixed
         return Sketch(sizes, sum(n * w for n, w, _ in sizes), sum(n * c for n, _, c in sizes), room, first, last)
 

@@ -51,7 +51,7 @@ class Floors:
     def __init__(self, instance: Instance, terms: Terms, proved: Proved = NOTHING_PROVED) -> None:
         self.instance, self.terms = instance, terms
         self._proved = proved
-        self._layers = instance.architecture.layer_count
+        self._layers, self._distinct = instance.architecture.layer_count, instance.architecture.distinct_layers()
         groups, moe = instance.architecture.layers, moe_layer_indices(instance)
         rows: Counter[tuple[int, tuple[int, ...]]] = Counter()
         for layer, g in enumerate(instance.architecture.group_of_layer()):
@@ -76,8 +76,7 @@ class Floors:
         found = self._attention.get((sequences, tp, cp))
         if found is None:
             shape = self.shape(sequences, tp, cp)
-            groups = enumerate(self.instance.architecture.layers)
-            each = [(group.count, sum(self.terms.attention_side(g, shape).values())) for g, group in groups]
+            each = [(count, sum(self.terms.attention_side(g, shape).values())) for g, count in self._distinct]
             found = self._attention[sequences, tp, cp] = Floor(sum(n * ns for n, ns in each), min(ns for _, ns in each))
         return found
 
@@ -152,7 +151,7 @@ class Floors:
         Overlap hides at most its share of all communication. step >= (m + PP - 1) * mean stage + (PP - 1) * transfer.
         """
         terms, shape, groups = self.terms, self.terms.shape(s), self.terms.groups(s)
-        comm = sum(group.count * self._comm_ns(g, shape, groups) for g, group in enumerate(self.instance.architecture.layers))
+        comm = sum(count * self._comm_ns(g, shape, groups) for g, count in self._distinct)
         total = self.attention(shape.sequences, s.tp, s.cp).total + self._experts_by_row(s.etp, s.ep, shape.group_tokens)
         total += comm - comm * self.instance.runtime.overlap_ppm // PPM
         total += terms.first(shape, groups).cost.ns + terms.last(shape, groups).cost.ns

@@ -2,15 +2,20 @@
 
 cluster: {"machine": NAME, "nodes": N, ...}    a pool of the catalogue, with any field of a pool written over it
 runtime: ENGINE or {"engine": ENGINE, ...}     the engine's runtime on those GPUs, with any field written over it
+architecture: NAME or PATH                     a model of the catalogue, or a file in the instance file's folder: a record of ours, or
+                                               the config.json that is published with a model
 """
 
+from pathlib import Path
 from typing import Any
 
+from models.catalogue.architectures import architecture_names, architecture_record
 from models.catalogue.engines import HIDDEN_SIZE, engine_names, runtime_in
-from models.catalogue.machines import assumptions_of, machine_names, pool_record
+from models.catalogue.machines import assumptions_of, machine_names, pool_record, refusal
 from models.errors import InputError
 from models.instance import Instance
 from models.units import parse_quantity
+from optimizer.importing.importer import import_config, is_config, read_config
 
 Json = dict[str, Any]
 WRITTEN_OVER = "assumed: written over the catalogue's value"
@@ -46,6 +51,8 @@ def resolve(data: Any, origin: str) -> Any:
         return data
     data = dict(data)
     spell_out(data)
+    if isinstance(data.get("architecture"), str):
+        data["architecture"] = architecture_at(data["architecture"], origin)
     cluster, runtime = data.get("cluster"), data.get("runtime")
     engine = runtime.get("engine") if isinstance(runtime, dict) else None
     try:
@@ -56,6 +63,20 @@ def resolve(data: Any, origin: str) -> Any:
     except InputError as error:
         raise InputError(f"{origin}: {error}") from error
     return data
+
+
+def architecture_at(where: str, origin: str) -> Json:
+    """The record of a model by its name in the catalogue, or by a path in the folder of the file `origin`. Raises InputError."""
+    if where in architecture_names():
+        return architecture_record(where)
+    if not where.endswith(".json"):
+        raise InputError(f"{origin}: architecture: {refusal('model', where, architecture_names())}")
+    folder = Path(origin).resolve().parent
+    path = (folder / where).resolve()
+    if not path.is_relative_to(folder):
+        raise InputError(f'{origin}: architecture "{where[:80]}" lies outside the folder of the instance file; copy it there')
+    found = read_config(path)
+    return import_config(path).model_dump(mode="json") if is_config(found) else found
 
 
 def _pool(data: Json, pool: Any, engine: str) -> Any:
@@ -126,6 +147,8 @@ def instance_schema() -> Json:
     }
     pools = schema["$defs"]["Cluster"]["properties"]["pools"]
     pools["items"] = _either(pools["items"], "PoolOfMachine")
+    models = {"type": "string", "description": "a model of `shardproof catalogue models`, or the path of a record or a config.json"}
+    schema["properties"]["architecture"] = {"anyOf": [schema["properties"]["architecture"], models]}
     schema["properties"]["cluster"] = _either(schema["properties"]["cluster"], "PoolOfMachine")
     schema["properties"]["runtime"] = {"anyOf": [*_either(schema["properties"]["runtime"], "RuntimeOfEngine")["anyOf"], engines]}
     return schema

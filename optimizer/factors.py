@@ -114,8 +114,9 @@ def _steps(floors: Floors, parts: list[_Part]) -> Integers:
 
 def _fitting(bounds: Bounds, parts: list[_Part], found: Survey) -> Flags:
     """`Bounds.fits`: by its closed forms where they decide, by itself elsewhere."""
-    each, counts = [p.size for p in parts], [group.count for group in bounds.terms.arch.layers]
-    pp, sizes = _spread([p.block.pp for p in parts], each), [_sizes(bounds.terms, parts, g) for g in range(len(counts))]
+    each, distinct = [p.size for p in parts], bounds.terms.arch.distinct_layers()
+    counts = [count for _, count in distinct]
+    pp, sizes = _spread([p.block.pp for p in parts], each), [_sizes(bounds.terms, parts, g) for g, _ in distinct]
     fixed, first, last = zip(*(_stage(bounds.terms, p) for p in parts), strict=True) if parts else ((), (), ())
     memory = bounds.terms.pool.accelerator.memory_bytes
     ends = _spread(list(first), each) + _spread(list(last), each)

@@ -1,6 +1,7 @@
 """Commands about what an instance is made of; `optimizer.cli` adds them to the others."""
 
 import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -8,6 +9,9 @@ import typer
 from optimizer.outcomes import outcomes
 
 Kind = Annotated[str | None, typer.Argument(help="machines, models or engines; all of them without it")]
+Config = Annotated[Path, typer.Argument(metavar="CONFIG_JSON", help="config.json as published; hf_quant_config.json beside it is read too")]
+ModelName = Annotated[str | None, typer.Option("--name", help="name of the model; without it, that of the file's folder")]
+Out = Annotated[Path | None, typer.Option("--out", help="write the architecture here, for `architecture` in an instance file")]
 AsJson = Annotated[bool, typer.Option("--json", help="one JSON object on stdout")]
 
 
@@ -19,4 +23,15 @@ def catalogue(kind: Kind = None, as_json: AsJson = False) -> int:
 
     result = run_catalogue(kind)
     sys.stdout.write(to_json(result) if as_json else catalogue_text(result) + "\n")
+    return 0
+
+
+@outcomes
+def import_model(config: Config, name: ModelName = None, out: Out = None, as_json: AsJson = False) -> int:
+    """Read the configuration published with a model."""
+    from optimizer.importing.summary import run_import, summary_text
+    from optimizer.output import to_json
+
+    result = run_import(config, name, out)
+    sys.stdout.write(to_json(result) if as_json else summary_text(result) + "\n")
     return 0

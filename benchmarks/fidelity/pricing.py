@@ -15,6 +15,7 @@ from models.units import NS_PER_S, PPM, ceil_div
 from models.workload import Decode, Prefill
 
 MS = 1_000_000
+LEAST_RESERVE = 2 << 30  # bytes of a GPU that no setting gives to the engine
 HALF = PPM // 2  # of requests whose lengths are drawn at random, assumed to arrive together
 # Of one rank by default: --max-num-seqs, the sizes of captured graphs, max_batch_size.
 MOST_SEQUENCES = {"vllm": 256, "sglang": 256, "trtllm": 2048}
@@ -86,7 +87,12 @@ def in_flight(case: Case, found: tuple[Instance, Plan], lengths: Lengths, count:
     offered = limit if wanted is None else ceil_div(wanted, count * plan.strategy.dp)
     offered = min(offered, limit) if case.concurrency is None else offered
     workload = instance.workload.model_copy(update={"context_tokens": lengths.context})
-    return max(1, sequences_that_fit(instance.model_copy(update={"workload": workload}), plan, offered))
+    asked = instance.model_copy(update={"workload": workload})
+    fit = sequences_that_fit(asked, plan, offered)
+    if fit == 0:  # whoever runs it gives the engine more of the memory than it takes by default
+        runtime = asked.runtime.model_copy(update={"reserve_bytes": LEAST_RESERVE})
+        fit = sequences_that_fit(asked.model_copy(update={"runtime": runtime}), plan, offered)
+    return max(1, fit)
 
 
 def aggregated(case: Case) -> Prediction | Unpriced:
