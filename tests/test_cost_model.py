@@ -286,6 +286,9 @@ def test_tensor_and_expert_tensor_ranks_of_the_expert_group_count_alike_where_to
     # ETP 2 * EP 4 = 8 ranks, as ETP 1 * EP 8
     found = priced(engine(expert_exchange="gather"), FOLDED._replace(etp=2, ep=4))
     assert (found.breakdown["ep_comm"], found.breakdown["etp_comm"]) == (16 * 2 * EIGHT, 0)
+    # ETP 4 * EP 2 over pairs: 2 expert-parallel ranks are no more than a pair, 8 ranks of the group are
+    found = priced(engine(expert_exchange="gather"), FOLDED._replace(tp=2, dp=64, etp=4, ep=2))
+    assert found.breakdown["ep_comm"] == 16 * (2 * EIGHT + 207_800)
 
 
 def test_a_price_does_not_depend_on_what_was_priced_before_it() -> None:
