@@ -18,17 +18,21 @@ class Parameters(NamedTuple):
     routed: int
     """of all routed experts"""
     attention: int
+    drafts: int
+    """of multi-token prediction layers, not in `total`: each a layer like the last one and a projection of two states to one"""
 
 
 def count_parameters(arch: Architecture) -> Parameters:
-    """Parameters of the main layers, embedding and head; draft layers (`mtp_layers`) are not counted."""
+    """Parameters of the main layers, embedding and head; draft layers (`mtp_layers`) apart."""
     table = arch.hidden_size * arch.vocabulary_size
     ends = table if arch.tied_embeddings else 2 * table
     layers = [(group.count, *_of_layer(arch.hidden_size, group)) for group in arch.layers]
     total = ends + arch.hidden_size + sum(n * (always + experts) for n, always, experts, _, _ in layers)
     active = total - (ends - table) - sum(n * idle for n, _, _, idle, _ in layers)
     routed = sum(n * experts for n, _, experts, _, _ in layers)
-    return Parameters(total, active, table, routed, sum(n * attention for n, *_, attention in layers))
+    _, always, experts, _, _ = layers[-1]
+    drafts = arch.mtp_layers * (always + experts + 2 * arch.hidden_size**2)
+    return Parameters(total, active, table, routed, sum(n * attention for n, *_, attention in layers), drafts)
 
 
 def _of_layer(hidden: int, group: LayerGroup) -> tuple[int, int, int, int]:

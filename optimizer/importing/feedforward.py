@@ -21,7 +21,7 @@ def ffn_of(f: Fields, layers: int) -> OfLayer:
     if inner is not f:
         inner.refuse_unknown()
     routed = _which(f, layers)
-    if spelling not in inner.data and (moe is None or not all(map(routed, range(layers)))):
+    if inner.data.get(spelling) is None and (moe is None or not all(map(routed, range(layers)))):
         inner.count(spelling)  # says that it is missing
     pattern = f.per_layer(layers, "hybrid_override_pattern", "M*E-")
     if pattern is not None:

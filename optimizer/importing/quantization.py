@@ -28,7 +28,7 @@ BOOKKEEPING = frozenset(
 def formats_of(f: Fields, separate: Json | None) -> Json:
     """`weight_dtype`, `weights` and `kv_dtype`; `separate` is the content of hf_quant_config.json, where there is one."""
     stated, config, experts = f.get("torch_dtype", "dtype"), f.get("quantization_config"), f.get("expert_dtype")
-    if stated is not None and stated not in STATED:
+    if stated is not None and stated not in tuple(STATED):
         raise f.refuse("torch_dtype", stated, f"is not understood; write {' or '.join(STATED)}, as the model is served")
     if separate is not None:
         found = _modelopt(Fields(separate, f"{f.origin}: hf_quant_config.json"))
