@@ -12,6 +12,7 @@ from pydantic import BaseModel, ValidationError
 from models.errors import InputError
 from models.instance import Instance
 from optimizer.catalogued import resolve, spell_out
+from optimizer.measuring.attaching import attach_tables
 from optimizer.settings import set_path
 
 MAX_FILE_BYTES = 5_000_000
@@ -136,7 +137,7 @@ def read_with_overrides(path: Path, overrides: Sequence[str]) -> Any:
 def validate(data: Any, record: type[R], origin: str) -> R:
     """`data` as a record, an instance's names from the catalogue replaced. Raises InputError naming origin, field, value and remedy."""
     if record is Instance:
-        data = resolve(data, origin)
+        data = attach_tables(resolve(data, origin), origin)
     try:
         return record.model_validate_json(json.dumps(data))
     except ValidationError as error:
