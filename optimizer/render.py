@@ -16,7 +16,7 @@ def search_text(r: Json) -> str:
     if r["optimal"]:
         best = r["optimal"][0]
         title = "optimal strategies" if r["status"] == "OPTIMAL" else "best strategy found"
-        lines += [title, *plan_table(r["optimal"]), "", *_breakdown(best["metrics"]), ""]
+        lines += [title, *plan_table(r["optimal"]), _error(best), "", *_breakdown(best["metrics"]), ""]
     lines += _reference(r)
     if r["near_optimal"]:
         count, pct = len(r["near_optimal"]), r["epsilon_ppm"] / 10_000
@@ -110,7 +110,12 @@ def plan_table(plans: Sequence[Json]) -> list[str]:
         rate, each = f"{m['tokens_per_s']:,}", f"{m['tokens_per_s_per_gpu']:,}"
         rows.append((p["label"], str(m["gpus"]), milliseconds(m["step_ns"]), rate, each, memory, _stages(p["stages"])))
     more = [f"  ... and {len(plans) - 12} more (--json lists them)"] if len(plans) > 12 else []
-    return columns(rows) + more + [f"  {band_sentence(band)}"]
+    return columns(rows) + more
+
+
+def _error(plan: Json) -> str:
+    """How far predictions of this kind were off."""
+    return f"  {band_sentence(plan['metrics']['error_band'])}"
 
 
 def _stages(stages: Sequence[int]) -> str:
@@ -178,7 +183,7 @@ def prove_text(r: Json) -> str:
         tried = "UNKNOWN: the best completion found of the plan breaks these rules; another may not"
         return "\n".join([*lines, proved if r["status"] == "INFEASIBLE" else tried, *_sentences(r["broken"])])
     value, bound = achieved(r["value"], r["objective"], plan["metrics"]), objective_amount(r["bound"], r["objective"])
-    lines += [*plan_table([plan]), ""]
+    lines += [*plan_table([plan]), _error(plan), ""]
     match r["status"]:
         case "OPTIMAL":
             lines.append(f"OPTIMAL in {r['space']}: no plan is below {bound}, the plan takes {value}")
