@@ -69,7 +69,7 @@ def architecture_at(where: str, origin: str) -> Json:
     """The record of a model by its name in the catalogue, or by a path in the folder of the file `origin`. Raises InputError."""
     if where in architecture_names():
         return architecture_record(where)
-    if not where.endswith(".json"):
+    if not where.endswith(".json") or not where.isprintable():
         raise InputError(f"{origin}: architecture: {refusal('model', where, architecture_names())}")
     folder = Path(origin).resolve().parent
     path = (folder / where).resolve()

@@ -15,8 +15,12 @@ from models.architecture import Architecture, Compressed, GroupedQuery, MoeFfn, 
 from models.attention import cache_elements_per_token
 from models.catalogue.architectures import architecture_named, architecture_names
 from models.errors import InputError
+from models.instance import Instance
 from models.parameters import count_parameters
+from optimizer.cli import app
 from optimizer.importing.importer import approximations_of, architecture_of, import_config
+from optimizer.importing.summary import run_import
+from optimizer.reading import read_record
 
 ROOT = Path(__file__).resolve().parent.parent
 CONFIGS = ROOT.parent / "shared" / "data" / "models"
@@ -530,3 +534,90 @@ def test_a_field_of_a_wrong_kind_is_read_or_refused_in_one_sentence(field: str, 
     except InputError as error:
         said = str(error)
     assert "\n" not in said
+
+
+# Where an instance names a model.
+
+INSTANCE = json.loads((ROOT / "instances" / "llama70b_8gpu.json").read_text(encoding="utf-8"))
+
+
+def instance_with(folder: Path, architecture: object) -> Path:
+    path = folder / "instance.json"
+    path.write_text(json.dumps(INSTANCE | {"architecture": architecture}))
+    return path
+
+
+def test_an_instance_may_name_a_model_of_the_catalogue(tmp_path: Path) -> None:
+    assert read_record(instance_with(tmp_path, "Qwen3-32B"), Instance).architecture == architecture_named("Qwen3-32B")
+
+
+def test_an_instance_may_name_a_configuration_or_a_record_beside_it(tmp_path: Path) -> None:
+    (tmp_path / "models" / "small").mkdir(parents=True)
+    config = tmp_path / "models" / "small" / "config.json"
+    config.write_text(json.dumps(LLAMA))
+    named = read_record(instance_with(tmp_path, "models/small/config.json"), Instance).architecture
+    assert named == import_config(config)
+    record = tmp_path / "own.json"
+    result = run_import(config, "own", record)
+    assert read_record(instance_with(tmp_path, "own.json"), Instance).architecture == named.model_copy(update=kept(record))
+    assert result["parameters"] == count_parameters(named).total
+
+
+def kept(record: Path) -> Json:
+    return {field: json.loads(record.read_text(encoding="utf-8"))[field] for field in ("name", "source")}
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("Deepseek-v3", "did you mean DeepSeek-V3"),
+        ("", "no model"),
+        ("../outside.json", "outside the folder"),
+        ("/etc/passwd.json", "outside the folder"),
+        ("link.json", "outside the folder"),
+        ("a\0.json", "no model"),
+        ("none.json", "none.json"),
+        ("folder.json", "folder.json"),
+        ("x" * 400 + ".json", "cannot be read"),
+        ("broken.json", "broken.json"),
+        ("list.json", "holds no object"),
+        ("unknown.json", "model_type"),
+        ("partial.json", "architecture.vocabulary_size: missing"),
+    ],
+)
+def test_a_model_that_an_instance_cannot_name_is_refused(tmp_path: Path, name: str, says: str) -> None:
+    folder = tmp_path / "inside"
+    (folder / "folder.json").mkdir(parents=True)
+    (tmp_path / "outside.json").write_text(json.dumps(LLAMA))
+    (folder / "link.json").symlink_to(tmp_path / "outside.json")
+    (folder / "broken.json").write_text("{")
+    (folder / "list.json").write_text("[]")
+    (folder / "unknown.json").write_text('{"model_type": "mystery"}')
+    record = architecture_named("Qwen3-8B").model_dump(mode="json")
+    (folder / "partial.json").write_text(json.dumps({k: v for k, v in record.items() if k != "vocabulary_size"}))
+    with pytest.raises(InputError, match=says) as caught:
+        read_record(instance_with(folder, name), Instance)
+    assert "\n" not in str(caught.value)
+
+
+def test_the_command_prints_counts_and_says_what_is_left_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    config = tmp_path / "config.json"
+    config.write_text(json.dumps(MOE | {"num_nextn_predict_layers": 1, "hc_mult": 4}))
+    with pytest.raises(SystemExit) as ended:
+        app(["import-model", str(config), "--name", "toy"])
+    text = capsys.readouterr().out
+    assert ended.value.code == 0
+    assert text.startswith("toy: 6 layers, ")
+    assert "left out: 1 multi-token prediction layers" in text
+    assert "nearly: hc_mult" in text
+
+
+def test_the_command_refuses_in_one_line_and_exit_code_2(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    config = tmp_path / "config.json"
+    config.write_text(json.dumps(LLAMA | {"mystery": [1]}))
+    with pytest.raises(SystemExit) as ended:
+        app(["import-model", str(config)])
+    errors = capsys.readouterr().err
+    assert ended.value.code == 2
+    assert errors.count("\n") == 1
+    assert "mystery = '[1]' is not understood" in errors

@@ -8,7 +8,7 @@ from models.architecture import Architecture, LayerGroup
 from models.attention import cache_bytes
 from models.errors import InputError
 from models.parameters import count_parameters
-from optimizer.importing.importer import import_config
+from optimizer.importing.importer import approximations_of, import_config, read_config
 from optimizer.output import write_file
 
 Json = dict[str, Any]
@@ -36,6 +36,8 @@ def run_import(config: Path, name: str | None, out: Path | None) -> Json:
         "formats": {part: arch.format_of(part) for part in ("attention", "ffn", "experts", "embedding")},
         "cache_bytes": {"context_tokens": CONTEXT, "dtype": arch.kv_dtype, "bytes": cached},
         "mtp_layers": arch.mtp_layers,
+        "mtp_parameters": counted.drafts,
+        "approximations": approximations_of(read_config(config)),
         "architecture": record,
         "written": None if out is None else str(out),
     }
@@ -79,6 +81,8 @@ def summary_text(r: Json) -> str:
         "weights: " + ", ".join(f"{part} {dtype}" for part, dtype in r["formats"].items()),
         f"cache of {cache['context_tokens']} tokens: {cache['bytes'] / 2**20:,.1f} MiB in {cache['dtype']}",
     ]
-    lines += [f"{r['mtp_layers']} multi-token prediction layers are left out"] if r["mtp_layers"] else []
+    if r["mtp_layers"]:
+        lines += [f"left out: {r['mtp_layers']} multi-token prediction layers of {r['mtp_parameters'] / 1e9:,.2f} B parameters in all"]
+    lines += [f"nearly: {said}" for said in r["approximations"]]
     lines += [f"written to {r['written']}"] if r["written"] else ["--out FILE writes the record; an instance names it as `architecture`"]
     return "\n".join(lines)
