@@ -204,7 +204,7 @@ def root_bound(instance: Instance) -> int:
         for work in _every_gemm(arch, group, workload.sequences, workload.tokens):
             if acc.tables is not None and work.kind in acc.tables.kinds:
                 continue  # measured times are in no proportion to FLOP
-            flop_of[peak_flop_per_s(acc, work) * flop_efficiency_ppm(acc, work)] += group.count * work.flop
+            flop_of[peak_flop_per_s(acc, work.dtype) * flop_efficiency_ppm(acc, work)] += group.count * work.flop
     gpu_ns = sum(flop * NS_PER_S * instance.runtime.operator_scale_ppm // rate for rate, flop in flop_of.items())
     match instance.objective.name:
         case "latency" | "throughput":

@@ -46,10 +46,10 @@ def curve_of(accelerator: Accelerator, work: Work) -> Curve | None:
     return next((curve for s in (storage, *STAND_INS.get(storage, ())) if (curve := curves.get(f"{work.kind}.{s}"))), None)
 
 
-def peak_flop_per_s(accelerator: Accelerator, work: Work) -> int:
-    """The dense peak of the format an operator computes in; of 16 bits where the accelerator has no such arithmetic."""
+def peak_flop_per_s(accelerator: Accelerator, dtype: str) -> int:
+    """The dense peak of a format; of 16 bits where the accelerator has no such arithmetic."""
     peaks = accelerator.peak_flop_per_s
-    return peaks.get(work.dtype) or peaks.get("bf16") or peaks.get("fp16") or min(peaks.values())
+    return peaks.get(dtype) or peaks.get("bf16") or peaks.get("fp16") or min(peaks.values())
 
 
 def flop_efficiency_ppm(accelerator: Accelerator, work: Work) -> int:
@@ -100,7 +100,7 @@ def units(work: Work) -> int:
 
 
 def _compute_ns(accelerator: Accelerator, work: Work, flop: int, efficiency_ppm: int) -> int:
-    return ceil_div(flop * NS_PER_S * PPM, peak_flop_per_s(accelerator, work) * efficiency_ppm)
+    return ceil_div(flop * NS_PER_S * PPM, peak_flop_per_s(accelerator, work.dtype) * efficiency_ppm)
 
 
 def _memory_ns(accelerator: Accelerator, size_bytes: int, efficiency_ppm: int) -> int:

@@ -6,8 +6,10 @@ from functools import cached_property
 from typing import NamedTuple
 
 from models.evaluate import Evaluation, evaluate
+from models.formats import computes_in
 from models.instance import Instance
 from models.result import Status
+from models.roofline import peak_flop_per_s
 from models.rules import ON_PRICED_PLANS, Violation
 from models.strategy import Plan
 from optimizer.enumerate import Progress
@@ -62,8 +64,8 @@ def gpu_memory_gb(s: Subject) -> Figure:
 
 
 def gpu_tflops(s: Subject) -> Figure:
-    dtype = s.instance.architecture.weight_dtype
-    return Figure(Fraction(s.instance.cluster.pool.accelerator.peak_flop_per_s[dtype], 10**12), f"dense {dtype} peak in the instance")
+    dtype = computes_in(s.instance.architecture.weight_dtype)
+    return Figure(Fraction(peak_flop_per_s(s.instance.cluster.pool.accelerator, dtype), 10**12), f"dense {dtype} peak in the instance")
 
 
 def gpus_used(s: Subject) -> Figure:

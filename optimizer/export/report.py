@@ -3,7 +3,9 @@
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
+from models.formats import computes_in
 from models.instance import COST_MODEL, Instance
+from models.roofline import peak_flop_per_s
 from models.strategy import Plan
 from optimizer.export.verification import Conclusion, Facts
 
@@ -58,14 +60,16 @@ def render_report(instance: Instance, plan: Plan, facts: Facts, documents: Docum
 
 def _hardware(instance: Instance, d: Documents) -> Iterator[str]:
     pool, gpus = instance.cluster.pool, d.summary["gpus"]
-    accelerator, dtype = pool.accelerator, instance.architecture.weight_dtype
+    accelerator, dtype = pool.accelerator, computes_in(instance.architecture.weight_dtype)
     fullest = max(d.summary["stages"], key=lambda stage: stage["memory_total_bytes"])
     yield f"- GPUs: {gpus['used']} of {gpus['cluster']} used, {gpus['idle']} idle ({pool.nodes} nodes x {pool.gpus_per_node})"
     need, have = _gb(fullest["memory_total_bytes"]), _gb(accelerator.memory_bytes)
     yield f"- Memory: the fullest GPU needs {need} of {have} ({fullest['memory_pct']:.1f} %)"
-    peak = accelerator.peak_flop_per_s[dtype] / 1e12
-    attained, source = accelerator.gemm_efficiency_ppm / 10_000, _plain(accelerator.source_of("gemm_efficiency_ppm"))
-    yield f"- Compute: {peak:g} TFLOP/s {dtype} peak per GPU, {attained:g} % attained ({source})"
+    peak = peak_flop_per_s(accelerator, dtype) / 1e12
+    field, attained = "gemm_efficiency_ppm", f"{accelerator.gemm_efficiency_ppm / 10_000:g} % attained"
+    if accelerator.curves:
+        field, attained = "curves", f"attained as {len(accelerator.curves)} operator curves say"
+    yield f"- Compute: {peak:g} TFLOP/s {dtype} peak per GPU, {attained} ({_plain(accelerator.source_of(field))})"
     for name, link in (("Scale-up", pool.scale_up), ("Scale-out", pool.scale_out)):
         rate = f"{link.bandwidth_bytes_per_s / 1e9:g} GB/s per GPU, {link.latency_ns} ns"
         yield f"- {name}: {rate} ({_plain(link.source_of('bandwidth_bytes_per_s'))})"
