@@ -32,6 +32,7 @@ def ffn_of(f: Fields, layers: int) -> OfLayer:
 def _experts(f: Fields, inner: Fields, experts: int, dense_width: int, matrices: int) -> Json:
     """Routed and shared experts."""
     width = f.optional("moe_intermediate_size") or inner.count(inner.present("ffn_hidden_size", "intermediate_size"))
+    f.get("mlp_intermediate_size")  # MiniMax: of dense layers, of which it has none
     found: Json = {
         "kind": "moe",
         "experts": experts,

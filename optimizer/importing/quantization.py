@@ -19,6 +19,7 @@ BOOKKEEPING = frozenset(
     (
         *("activation_scheme", "backend", "checkpoint_format", "config_groups", "damp_percent", "dequantize", "desc_act"),
         *("fmt", "format", "global_compression_ratio", "group_size", "meta", "producer", "quant_method"),
+        *("model_file_base_name", "model_name_or_path", "static_groups"),
         *("quantization_status", "scale_fmt", "sym", "true_sequential", "version", "zero_point"),
     )
 )
