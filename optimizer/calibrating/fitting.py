@@ -81,7 +81,7 @@ def columns(accelerator: Accelerator, works: Sequence[Work]) -> Rows:
         context=np.array([w.shape[2] if w.kind == "prefill_attention" else np.inf for w in works]),
         bytes=np.array([w.bytes for w in works], dtype=float),
         units=np.array([units(w) / WHOLE for w in works]),
-        flop_per_ns=peak_flop_per_s(accelerator, first) / NS_PER_S,
+        flop_per_ns=peak_flop_per_s(accelerator, first.dtype) / NS_PER_S,
         bytes_per_ns=accelerator.hbm_bytes_per_s / NS_PER_S,
     )
 
