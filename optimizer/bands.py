@@ -8,7 +8,7 @@ from typing import Any
 from models.instance import Instance
 
 Json = dict[str, Any]
-NO_BAND = "no error band: the instance's own efficiencies have never been compared with measurements"
+NO_BAND = "no error band: the instance's own efficiencies or tables have never been compared with measurements"
 
 
 @cache
@@ -18,13 +18,13 @@ def _measured() -> Json:
 
 
 def error_band(instance: Instance) -> Json | None:
-    """Median and 90th percentile of |predicted / measured - 1| over recorded passes of this kind, percent; None without operator curves.
+    """Median and 90th percentile of |predicted / measured - 1| over recorded passes of this kind, percent; None without curves alone.
 
     Decode steps were measured as time per output token, prefills as time to the first token at low concurrency. Curves that were
-    not measured on this very machine have the band of machines left out of the calibration.
+    not measured on this very machine have the band of machines left out of the calibration; times of tables were never compared.
     """
     accelerator, kinds = instance.cluster.pool.accelerator, _measured()
-    if not accelerator.curves:
+    if not accelerator.curves or accelerator.tables:
         return None
     own = not accelerator.source_of("curves").startswith("assumed:")
     kind = ("moe" if instance.architecture.experts else "dense") if own else "other_machine"

@@ -16,7 +16,7 @@ def search_text(r: Json) -> str:
     if r["optimal"]:
         best = r["optimal"][0]
         title = "optimal strategies" if r["status"] == "OPTIMAL" else "best strategy found"
-        lines += [title, *plan_table(r["optimal"]), _error(best), "", *_breakdown(best["metrics"]), ""]
+        lines += [title, *plan_table(r["optimal"]), _error(best), *_outside(best), "", *_breakdown(best["metrics"]), ""]
     lines += _reference(r)
     if r["near_optimal"]:
         count, pct = len(r["near_optimal"]), r["epsilon_ppm"] / 10_000
@@ -113,6 +113,13 @@ def plan_table(plans: Sequence[Json]) -> list[str]:
     return columns(rows) + more
 
 
+def _outside(plan: Json) -> list[str]:
+    """Where the plan's times are not those of the measured tables."""
+    said = plan["outside_tables"]
+    more = f"; and {len(said) - 3} more (--json lists them)" if len(said) > 3 else ""
+    return [f"  outside the measured tables: {'; '.join(said[:3])}{more}"] if said else []
+
+
 def _error(plan: Json) -> str:
     """How far predictions of this kind were off."""
     return f"  {band_sentence(plan['metrics']['error_band'])}"
@@ -183,7 +190,7 @@ def prove_text(r: Json) -> str:
         tried = "UNKNOWN: the best completion found of the plan breaks these rules; another may not"
         return "\n".join([*lines, proved if r["status"] == "INFEASIBLE" else tried, *_sentences(r["broken"])])
     value, bound = achieved(r["value"], r["objective"], plan["metrics"]), objective_amount(r["bound"], r["objective"])
-    lines += [*plan_table([plan]), _error(plan), ""]
+    lines += [*plan_table([plan]), _error(plan), *_outside(plan), ""]
     match r["status"]:
         case "OPTIMAL":
             lines.append(f"OPTIMAL in {r['space']}: no plan is below {bound}, the plan takes {value}")

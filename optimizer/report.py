@@ -6,10 +6,12 @@ from typing import Any
 from models.certificate import Certificate
 from models.evaluate import COST_MODEL_ASSUMPTIONS, Evaluation, evaluate, tokens_per_s, usd_per_million_tokens
 from models.instance import Instance
+from models.measured import OperatorTables, shortfall
 from models.objective import UNITS
 from models.result import Candidate, Claim, Status
 from models.rules import Violation
 from models.strategy import Plan
+from models.terms import Terms
 from optimizer.bands import error_band
 from optimizer.search import Options, Verdict, gap_ppm, resolve
 from optimizer.versions import tool_versions as tool_versions
@@ -25,10 +27,28 @@ def header(command: str, status: str, instance: Instance, options: Options, seco
         "status": status,
         "tool": tool_versions(options.seed),
         "instance": {"name": instance.name, "sha256": instance.digest()},
-        "assumptions": [*instance.stated_assumptions(), *COST_MODEL_ASSUMPTIONS],
+        "assumptions": [*instance.stated_assumptions(), *_about_tables(instance.cluster.pool.accelerator.tables), *COST_MODEL_ASSUMPTIONS],
         "weakest_source": instance.weakest_source(),
         "seconds": round(seconds, 3),
     }
+
+
+def _about_tables(tables: OperatorTables | None) -> list[str]:
+    """What measured tables price, and how, in a sentence."""
+    if tables is None:
+        return []
+    held = ", ".join(dict.fromkeys(f"{table.kind} in {table.storage}" for table in tables.tables))
+    between = "linear between measured points, constant below the first, in proportion to the work beyond the last"
+    return [f"Measured tables of {tables.system} under {tables.engine} price {held}: {between}. The roofline prices other operators."]
+
+
+def outside_tables(instance: Instance, plan: Plan) -> list[str]:
+    """How operators of the plan lie outside the accelerator's measured tables; empty where all are inside, or there are no tables."""
+    tables, terms = instance.cluster.pool.accelerator.tables, Terms(instance)
+    if tables is None:
+        return []
+    evaluate(instance, plan, terms)
+    return sorted({said for work in terms.works if (said := shortfall(tables, work))})
 
 
 def metrics(instance: Instance, plan: Plan, evaluation: Evaluation) -> Json:
@@ -68,6 +88,7 @@ def plan_json(instance: Instance, plan: Plan, evaluation: Evaluation | None = No
         "placement": [[list(rank) for rank in layer] for layer in plan.placement],
         "value": evaluation.value,
         "metrics": metrics(instance, plan, evaluation),
+        "outside_tables": outside_tables(instance, plan),
     }
 
 

@@ -4,6 +4,7 @@ import json
 from collections.abc import Sequence
 from itertools import product
 from math import prod
+from pathlib import Path
 from typing import Any, get_args
 
 import pytest
@@ -13,6 +14,7 @@ from pydantic import ValidationError
 
 from models.attention import Shard, decode_core, prefill_core
 from models.coefficients import is_plain
+from models.errors import InputError
 from models.evaluate import evaluate
 from models.floors import root_bound
 from models.instance import Instance
@@ -24,7 +26,9 @@ from models.units import PPM, WHOLE
 from optimizer.certify import certificate_of
 from optimizer.check import confirm
 from optimizer.doctor import TINY
-from optimizer.reading import validate
+from optimizer.reading import read_record, validate
+from optimizer.render import search_text
+from optimizer.report import search_json
 from optimizer.search import Options, find
 
 Json = dict[str, Any]
@@ -226,3 +230,34 @@ def test_the_operators_of_a_plan_are_remembered_where_there_are_tables() -> None
         evaluate(problem, find(problem, Options(), lambda _: None).optimal[0].plan, terms)
         kinds.append({work.kind for work in terms.works})
     assert kinds == [{"gemm", "expert_gemm", "decode_attention", "elementwise"}, set()]
+
+
+def test_results_say_what_the_tables_price_and_which_operators_lie_outside() -> None:
+    for problem in (instance(), instance(with_tables=None)):
+        claim = find(problem, Options(), lambda _: None)
+        result = search_json(problem, claim, certificate_of(problem, claim), Options(), 0.0)
+        said = result["optimal"][0]["outside_tables"]
+        stated = [s for s in result["assumptions"] if s.startswith("Measured tables of toy under none price gemm in bf16, ")]
+        if problem.cluster.pool.accelerator.tables is None:
+            assert (said, stated) == ([], [])
+            assert "outside the measured tables" not in search_text(result)
+            continue
+        assert len(stated) == 1
+        assert "gemm in bf16: outputs beyond 2048 in proportion" not in said
+        assert any(s.startswith("gemm in bf16: ") and "below" in s for s in said)
+        assert f"outside the measured tables: {said[0]}" in search_text(result)
+        assert result["optimal"][0]["metrics"]["error_band"] is None
+
+
+def test_a_table_file_beside_the_instance_is_part_of_it_and_one_elsewhere_is_refused(tmp_path: Path) -> None:
+    data = json.loads(json.dumps(TINY))
+    data["cluster"]["pools"][0]["accelerator"]["tables"] = "toy.json"
+    folder = tmp_path / "here"
+    folder.mkdir()
+    (folder / "instance.json").write_text(json.dumps(data))
+    for place_of in (folder, tmp_path):
+        (place_of / "toy.json").write_text(json.dumps(TOY))
+    assert read_record(folder / "instance.json", Instance).cluster.pool.accelerator.tables == read(TOY)
+    for outside in ("../toy.json", str(tmp_path / "toy.json")):
+        with pytest.raises(InputError, match="lies outside the folder of the instance file"):
+            read_record(folder / "instance.json", Instance, [f"cluster.pools.0.accelerator.tables={outside}"])
