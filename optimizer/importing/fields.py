@@ -33,7 +33,8 @@ HARMLESS = re.compile(
     use_unified_vision_chunk | moe_normalize_expert_weights | moe_loss_weight | ffn_act_fn |
     moe_jitter_eps | resid_pdrop | emb_pdrop | attn_pdrop | tie_encoder_decoder |
     gate_lower_bound | sparse_(init|local|score|disable).* |
-    mlp_bias | qkv_bias | _attn_implementation.* | layernorm_.*_(alpha|beta) | shared_moe_mode | for_llm_compressor | use_mrope | attn_(scale|temperature.*) | floor_scale | attn_(scale|temperature.*) | floor_scale
+    mlp_bias | qkv_bias | _attn_implementation.* | layernorm_.*_(alpha|beta) | shared_moe_mode | for_llm_compressor |
+    use_mrope | attn_(scale|temperature.*) | floor_scale
     )""",
     re.VERBOSE,
 )
