@@ -139,7 +139,7 @@ def by_tree(p: Problem) -> Placement:
 def text_of(claim: Placement) -> str:
     return Certificate(
         format="shardproof-certificate/1",
-        cost_model="shardproof-cost/1",
+        cost_model="shardproof-cost/2",
         instance_sha256=None,
         instance=None,
         claim=claim,

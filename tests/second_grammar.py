@@ -80,7 +80,7 @@ CLAIM = (
     {"kind": "placement", "problem": PROBLEM, "placement": (None, [[NATURAL]]), "value": MAYBE}
     | {"bound": NATURAL, "argument": (None, *ARGUMENT)},
 )
-CERTIFICATE = {"format": "shardproof-certificate/1", "cost_model": "shardproof-cost/1", "instance_sha256": (None, str)} | {
+CERTIFICATE = {"format": "shardproof-certificate/1", "cost_model": "shardproof-cost/2", "instance_sha256": (None, str)} | {
     "instance": (None, dict),
     "claim": CLAIM,
     "facts": [{"row": NATURAL, "ranks": POSITIVE, "least": NATURAL, "argument": ARGUMENT}],

@@ -489,7 +489,7 @@ def test_every_command_explains_itself(command: list[str], option: str) -> None:
 def test_the_version_names_program_cost_model_and_solver() -> None:
     result = run("--version")
     assert result.exit_code == 0
-    assert re.fullmatch(r"shardproof [0-9.]+ \(cost model shardproof-cost/1, ortools 9\.15\.6755\)\n", result.stdout)
+    assert re.fullmatch(r"shardproof [0-9.]+ \(cost model shardproof-cost/2, ortools 9\.15\.6755\)\n", result.stdout)
 
 
 @pytest.mark.parametrize("command", ["audit", "batch"])

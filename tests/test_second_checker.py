@@ -127,7 +127,7 @@ def text_of(
     claim = Placement(kind="placement", problem=problem, placement=placement, value=value, bound=bound, argument=argument)
     return Certificate(
         format="shardproof-certificate/1",
-        cost_model="shardproof-cost/1",
+        cost_model="shardproof-cost/2",
         instance_sha256=None,
         instance=None,
         claim=claim,
