@@ -35,3 +35,24 @@ def import_model(config: Config, name: ModelName = None, out: Out = None, as_jso
     result = run_import(config, name, out)
     sys.stdout.write(to_json(result) if as_json else summary_text(result) + "\n")
     return 0
+
+
+@outcomes
+def import_tables(
+    system: Annotated[str, typer.Argument(help="the package's name of the machine, e.g. h200_sxm")],
+    engine: Annotated[str, typer.Option(help="trtllm, sglang or vllm")],
+    instance: Annotated[Path, typer.Option(help="the instance whose model the tables are for")],
+    out: Annotated[Path, typer.Option(metavar="FILE", help="write the tables here, for `accelerator.tables` in an instance file")],
+    version: Annotated[str | None, typer.Option(help="of the engine; without it, the one measured most")] = None,
+    force: Annotated[bool, typer.Option("--force", help="write over a file that is there")] = False,
+    as_json: AsJson = False,
+) -> int:
+    """Read measured operator times from an installed aiconfigurator-core."""
+    from models.instance import Instance
+    from optimizer.measuring.importing import import_text, run_import_tables
+    from optimizer.output import to_json
+    from optimizer.reading import read_record
+
+    result = run_import_tables(system, engine, version, read_record(instance, Instance), out, force)
+    sys.stdout.write(to_json(result) if as_json else import_text(result) + "\n")
+    return 0

@@ -8,11 +8,13 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from typer.testing import CliRunner
 
 from models.errors import InputError
 from models.instance import Instance
 from models.measured import OperatorTables, Table
 from models.units import WHOLE
+from optimizer.cli import app
 from optimizer.doctor import TINY
 from optimizer.measuring import importing
 from optimizer.measuring.building import build_table
@@ -109,6 +111,17 @@ def test_experts_spread_evenly_are_a_ranks_share_of_inputs_and_experts() -> None
 )
 def test_rows_that_cannot_be_said_in_our_terms_are_left_out(change: Json) -> None:
     assert list(timed_rows(family("moe_perf"), [EXPERTS | {"latency": 0.02} | change])) == []
+
+
+def test_ranks_of_a_model_whose_tokens_were_not_spread_evenly_are_left_out() -> None:
+    def measured(second: float) -> list[int]:
+        rows = [
+            EXPERTS | {"moe_tp_size": 1, "num_tokens": 64, "moe_ep_size": ep, "latency": ms} for ep, ms in ((1, 1.0), (2, second), (4, 0.3))
+        ]
+        return [timed.point[0] for timed in timed_rows(family("moe_perf"), rows)]
+
+    assert measured(0.6) == [128, 64, 32]
+    assert measured(0.95) == [128]
 
 
 def test_a_step_of_attention_sees_its_cache_and_itself_and_windows_are_left_out() -> None:
@@ -216,3 +229,14 @@ def test_the_real_package_gives_tables_that_hold_most_of_what_it_measured(tmp_pa
     result = run_import_tables("h200_sxm", "trtllm", None, tiny(), tmp_path / "t.json", False)
     assert {"gemm", "decode_attention"} <= {t["kind"] for t in result["tables"]}
     assert all(t["held_out_median_ppm"] < 250_000 for t in result["tables"] if t["kind"] == "gemm")
+
+
+def test_the_command_says_what_it_wrote_and_what_the_tables_lack(package: Path) -> None:
+    (package / "i.json").write_text(json.dumps(TINY))
+    asked = ["import-tables", "toy_sxm", "--engine", "vllm", "--instance", str(package / "i.json"), "--out", str(package / "t.json")]
+    told = CliRunner().invoke(app, asked)
+    assert told.exit_code == 0
+    assert "Wrote" in told.output
+    assert "Not in the tables: expert_gemm" in told.output
+    assert CliRunner().invoke(app, asked).exit_code == 2
+    assert json.loads(CliRunner().invoke(app, [*asked, "--force", "--json"]).output)["status"] == "WRITTEN"

@@ -11,6 +11,7 @@ from optimizer.measuring.grids import Filled, fill_grid
 from optimizer.measuring.sources import Series, Timed
 
 HELD_OUT = 10  # one row in ten
+LEAST_SIDE = 64
 KV_HEADS = frozenset({1, 2, 4, 8, 16, 64})
 Times = dict[tuple[int, ...], int]
 
@@ -70,12 +71,13 @@ def _filled(series: Series, timed: Sequence[Timed]) -> tuple[Filled, int] | None
 def _grid(series: Series, timed: Sequence[Timed], times: Mapping[tuple[int, ...], int]) -> list[tuple[int, ...]]:
     """The coordinates kept of each axis, so that a table stays small: its instance holds it.
 
-    Rows and heads 2**k and 3 * 2**k, KV heads 1, 2, 4, 8, 16, 64, experts read the sizes of whole ranks; of other axes all.
+    A GEMM's inputs and outputs from 64 on: narrower ones run other, slower kernels. Rows and heads 2**k and 3 * 2**k, KV heads
+    1, 2, 4, 8, 16, 64, experts read the sizes of whole ranks; of other axes all.
     """
     grid = [sorted({point[n] for point in times}) for n in range(len(AXES[series.kind]))]
     match series.kind:
         case "gemm":
-            grid[0] = _rounded(grid[0])
+            grid = [_rounded(grid[0]), *([x for x in axis if x >= LEAST_SIDE] or axis for axis in grid[1:])]
         case "expert_gemm":
             grid[1] = sorted({t.curve[0] * WHOLE for t in timed})
         case "prefill_attention" | "decode_attention":

@@ -12,7 +12,6 @@ from typing import Any
 from models.errors import InputError
 from models.instance import Instance
 from models.measured import SAME_ARITHMETIC, OperatorTables, Table, shortfall
-from models.operators import Kind
 from optimizer.measuring.building import build_table
 from optimizer.measuring.needed import needed, works_of
 from optimizer.measuring.sources import FAMILIES, Family, Row, Series, Timed, timed_rows
@@ -29,14 +28,18 @@ def run_import_tables(system: str, engine: str, wanted: str | None, instance: In
         raise InputError(f'--engine "{engine[:40]}": write one of {", ".join(ENGINES)}')
     if out.exists() and not force:
         raise InputError(f"--out {out}: is there already; name another file or add --force")
-    folder, versions, tables = _folder(system), dict[str, str](), list[Table]()
+    folder, versions = _folder(system), dict[str, str]()
     formats = {(work.kind, SAME_ARITHMETIC.get(work.storage, work.storage)) for work in works_of(instance.architecture)}
+    series: dict[Series, list[Timed]] = defaultdict(list)
     for family in FAMILIES:
         path = _file(folder, family, engine, wanted)
         if path is not None:
             versions[family.file] = path.parent.name
-            tables += _tables(family, _read(path, family.columns), formats)
-    tables = needed(tables, instance.architecture)
+            for timed in timed_rows(family, _read(path, family.columns)):
+                if timed.series[:2] in formats:
+                    series[timed.series].append(timed)
+    built = (build_table(key, series[key]) for key in sorted(series))
+    tables = needed((table for table in built if table is not None), instance.architecture)
     if not tables:
         under = f"{engine} {wanted or ''}".strip()
         raise InputError(f"{PACKAGE} has no operator tables for this model of {system} under {under}; name another")
@@ -62,15 +65,6 @@ def run_import_tables(system: str, engine: str, wanted: str | None, instance: In
 def _described(table: Table) -> Json:
     whole = {"kind": table.kind, "storage": table.storage, "measured_as": table.measured_as, "width": table.width}
     return whole | {"matrices": table.matrices, "points": len(table.ns)} | table.quality.model_dump()
-
-
-def _tables(family: Family, rows: list[Row], formats: set[tuple[Kind, str]]) -> list[Table]:
-    series: dict[Series, list[Timed]] = defaultdict(list)
-    for timed in timed_rows(family, rows):
-        if timed.series[:2] in formats:
-            series[timed.series].append(timed)
-    built = (build_table(key, series[key]) for key in sorted(series))
-    return [table for table in built if table is not None]
 
 
 def _systems() -> Path:

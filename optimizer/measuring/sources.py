@@ -27,6 +27,9 @@ FORMATS = {
 """Their names of number formats -> ours; of two with one name the first that was measured counts, and other names are left out."""
 
 
+EVEN = ("balanced", "uniform")  # their names of tokens spread evenly over experts
+
+
 class Series(NamedTuple):
     """What one table is made of."""
 
@@ -73,7 +76,7 @@ def _experts(row: Row) -> Timed | None:
     name, ns = row["moe_dtype"], _ns(row)
     inputs, experts = row["num_tokens"] * row["topk"], row["num_experts"]
     ep, tp = row["moe_ep_size"], row["moe_tp_size"]
-    if name not in FORMATS or ns is None or row["distribution"] != "balanced" or inputs % ep or experts % ep or row["inter_size"] % tp:
+    if name not in FORMATS or ns is None or row["distribution"] not in EVEN or inputs % ep or experts % ep or row["inter_size"] % tp:
         return None
     rows, local, width = inputs // ep, experts // ep, row["inter_size"] // tp
     matrices = 2 if "nongated" in row["kernel_source"] else 3
@@ -121,6 +124,7 @@ _LATENT = ("mla_dtype", "kv_cache_dtype", "num_heads", "batch_size", "isl", "ste
 FAMILIES = (
     Family("gemm", "gemm_perf", ("gemm_dtype", "m", "n", "k"), _gemm),
     Family("moe", "moe_perf", ("moe_dtype", "num_tokens", *_EXPERTS), _experts),
+    Family("moe", "wideep_generation_moe_perf", ("moe_dtype", "num_tokens", *_EXPERTS), _experts),
     Family("attention", "context_attention_perf", (*_CORE, "kv_cache_dtype"), _prompts),
     Family("attention", "generation_attention_perf", (*_CORE, "kv_cache_dtype"), _steps),
     Family("mla", "context_mla_perf", _LATENT, _latent_prompts),
@@ -130,10 +134,33 @@ FAMILIES = (
 
 def timed_rows(family: Family, rows: Sequence[Row]) -> Iterator[Timed]:
     """The rows that can be said in our terms; of two sources of one format, those of the one named first in `FORMATS`."""
-    found = [timed for row in rows if (timed := family.read(row)) is not None]
+    found = [timed for row in evenly_spread(family, rows) if (timed := family.read(row)) is not None]
     order = {name: n for n, name in enumerate(FORMATS)}
     named: dict[tuple[Kind, str], set[str]] = {}
     for timed in found:
         named.setdefault(timed.series[:2], set()).add(timed.series.measured_as)
     chosen = {key: min(names, key=lambda name: order[name.split(" on ")[0]]) for key, names in named.items()}
     return (timed for timed in found if timed.series.measured_as == chosen[timed.series[:2]])
+
+
+def evenly_spread(family: Family, rows: Sequence[Row]) -> list[Row]:
+    """Without the shares of several ranks of a model whose "balanced" tokens were not: where the share of two takes as long as all.
+
+    On its most tokens, a rank of two must take a tenth less than one that has all of them.
+    """
+    if family.read is not _experts:
+        return list(rows)
+    times: dict[tuple[Any, ...], dict[tuple[int, int], float]] = {}
+    for row in rows:
+        if row["moe_tp_size"] == 1 and row["moe_ep_size"] <= 2 and row["distribution"] in EVEN:
+            times.setdefault(_model(row), {})[row["num_tokens"], row["moe_ep_size"]] = row["latency"]
+    uneven = set()
+    for model, found in times.items():
+        both = [tokens for tokens, ep in found if ep == 1 and (tokens, 2) in found]
+        if both and 10 * found[max(both), 2] > 9 * found[max(both), 1]:
+            uneven.add(model)
+    return [row for row in rows if row["moe_ep_size"] == 1 or _model(row) not in uneven]
+
+
+def _model(row: Row) -> tuple[Any, ...]:
+    return tuple(row[name] for name in ("moe_dtype", "hidden_size", "inter_size", "topk", "num_experts"))
