@@ -129,6 +129,8 @@ def test_a_step_of_attention_sees_its_cache_and_itself_and_windows_are_left_out(
     (timed,) = timed_rows(steps, [ATTENTION | {"latency": 0.01}])
     assert timed.point == (2, 128, 8, 2)
     assert list(timed_rows(steps, [ATTENTION | {"latency": 0.01, "window_size": 128}])) == []
+    older = {name: value for name, value in ATTENTION.items() if name != "window_size"}
+    assert list(timed_rows(steps, [older | {"latency": 0.01}])) == [timed]
     (alone,) = timed_rows(steps, [ATTENTION | {"latency": 0.01, "num_key_value_heads": 0}])
     assert alone.point == (2, 128, 8, 8)
 

@@ -14,7 +14,7 @@ from models.instance import Instance
 from models.measured import SAME_ARITHMETIC, OperatorTables, Table, shortfall
 from optimizer.measuring.building import build_table
 from optimizer.measuring.needed import needed, works_of
-from optimizer.measuring.sources import FAMILIES, Family, Row, Series, Timed, timed_rows
+from optimizer.measuring.sources import FAMILIES, OPTIONAL, Family, Row, Series, Timed, timed_rows
 from optimizer.output import write_file
 
 PACKAGE = "aiconfigurator-core"
@@ -102,7 +102,7 @@ def _read(path: Path, columns: tuple[str, ...]) -> list[Row]:
     except ImportError as error:
         raise InputError('parquet files are read with pyarrow, which is not installed; install "shardproof[measured]"') from error
     try:
-        rows: list[Row] = ParquetFile(path).read(columns=[*columns, "latency"]).to_pylist()
+        rows: list[Row] = ParquetFile(path).read(columns=[*columns, "latency", *OPTIONAL]).to_pylist()
     except (ArrowException, OSError) as error:
         raise InputError(f"{path}: cannot be read ({str(error).splitlines()[0]}); install {PACKAGE} again") from error
     missing = [name for name in (*columns, "latency") if rows and name not in rows[0]]

@@ -117,7 +117,9 @@ def _latent_steps(row: Row) -> Timed | None:
     return _latent(row, "mla_decode", row["isl"] + row["step"])
 
 
-_CORE = ("batch_size", "isl", "step", "num_heads", "num_key_value_heads", "head_dim", "window_size", "beam_width", "attn_dtype")
+OPTIONAL = ("window_size",)  # columns that older files lack: nothing in them has a window
+
+_CORE = ("batch_size", "isl", "step", "num_heads", "num_key_value_heads", "head_dim", "beam_width", "attn_dtype")
 _EXPERTS = ("hidden_size", "inter_size", "topk", "num_experts", "moe_tp_size", "moe_ep_size", "distribution", "kernel_source")
 _LATENT = ("mla_dtype", "kv_cache_dtype", "num_heads", "batch_size", "isl", "step")
 
