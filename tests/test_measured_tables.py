@@ -5,13 +5,17 @@ from collections.abc import Sequence
 from itertools import product
 from math import prod
 from pathlib import Path
+from random import Random
 from typing import Any, get_args
 
 import pytest
+from brute import solve
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
+from random_instances import random_instance
 
+from models.architecture import GroupedQuery, MultiHead
 from models.attention import Shard, decode_core, prefill_core
 from models.coefficients import is_plain
 from models.errors import InputError
@@ -261,3 +265,57 @@ def test_a_table_file_beside_the_instance_is_part_of_it_and_one_elsewhere_is_ref
     for outside in ("../toy.json", str(tmp_path / "toy.json")):
         with pytest.raises(InputError, match="lies outside the folder of the instance file"):
             read_record(folder / "instance.json", Instance, [f"cluster.pools.0.accelerator.tables={outside}"])
+
+
+def with_random_tables(seed: int) -> Instance:
+    """A tiny random instance, nearly all of whose operators are priced by small random tables, within and beyond their grids."""
+    rng, problem = Random(f"tables {seed}"), random_instance(seed)
+    arch = problem.architecture
+    widths = {a.head_dim for a in arch.attentions() if isinstance(a, MultiHead | GroupedQuery)}
+    series: list[tuple[Kind, int, int]] = [("gemm", 0, 0)]
+    series += [("expert_gemm", arch.hidden_size, m) for m in sorted({g.moe.matrices for g in arch.layers if g.moe})]
+    attention: Kind = "decode_attention" if problem.workload.kind == "decode" else "prefill_attention"
+    series += [(attention, width, 0) for width in sorted(widths)]
+    made = [
+        random_table(rng, kind, width, matrices) | {"storage": storage}
+        for kind, width, matrices in series
+        for storage in ("bf16", "fp8")
+        if rng.random() < 0.8
+    ]
+    data = problem.model_dump(mode="json")
+    if made:
+        data["cluster"]["pools"][0]["accelerator"]["tables"] = tables(*made)
+    return Instance.model_validate_json(json.dumps(data))
+
+
+def random_table(rng: Random, kind: Kind, width: int, matrices: int) -> Json:
+    """Times that grow along every axis, by nothing at times."""
+    units = [WHOLE if name == "experts_read" else 1 for name in AXES[kind]]
+    grid = [[unit * x for x in sorted(rng.sample(range(1, 20), rng.randint(1, 3)))] for unit in units]
+    steps = [[rng.choice([0, 0, 1, 3, 40]) for _ in axis] for axis in grid]
+    least = rng.choice([1, 50, 2000])
+    ns = [least * prod(1 + sum(s[: n + 1]) for s, n in zip(steps, at, strict=True)) for at in product(*(range(len(g)) for g in grid))]
+    return table(kind, grid, ns, width, matrices)
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_search_on_random_tables_agrees_with_brute_force_and_its_proof_is_confirmed(seed: int) -> None:
+    problem = with_random_tables(seed)
+    answer, claim = solve(problem), find(problem, Options(), lambda _: None)
+    assert claim.bound == answer.value
+    assert sorted((c.plan.strategy, c.value) for c in claim.optimal) == [(s, answer.value) for s in answer.optimal]
+    assert answer.value is None or root_bound(problem) <= answer.value
+    confirm(certificate_of(problem, claim), problem)
+
+
+def test_random_tables_price_most_operators_of_the_random_instances() -> None:
+    held = []
+    for seed in range(20):
+        problem = with_random_tables(seed)
+        toy, claim, terms = problem.cluster.pool.accelerator.tables, find(problem, Options(), lambda _: None), Terms(problem)
+        if toy is None or not claim.optimal:
+            continue
+        evaluate(problem, claim.optimal[0].plan, terms)
+        held += [table_ns(toy, work) is not None for work in terms.works if work.kind != "elementwise"]
+    assert len(held) >= 50
+    assert 2 * sum(held) > len(held)
