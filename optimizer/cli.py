@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from optimizer.inputs import catalogue, import_model, import_tables
+from optimizer.inputs import calibrate, catalogue, import_model, import_tables
 from optimizer.outcomes import EXIT_OF_PROOF, EXIT_OF_SEARCH, INFEASIBLE, REFUTED, outcomes, progress
 
 if TYPE_CHECKING:
@@ -20,6 +20,7 @@ app = typer.Typer(**PLAIN, add_completion=False, pretty_exceptions_enable=False,
 batch = typer.Typer(**PLAIN, help="Solve variants of one instance.")
 app.add_typer(batch, name="batch")
 app.command()(catalogue)
+app.command()(calibrate)
 app.command("import-model")(import_model)
 app.command("import-tables")(import_tables)
 

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from optimizer.outcomes import outcomes
+from optimizer.outcomes import outcomes, progress
 
 Kind = Annotated[str | None, typer.Argument(help="machines, models or engines; all of them without it")]
 Config = Annotated[Path, typer.Argument(metavar="CONFIG_JSON", help="config.json as published; hf_quant_config.json beside it is read too")]
@@ -55,4 +55,24 @@ def import_tables(
 
     result = run_import_tables(system, engine, version, read_record(instance, Instance), out, force)
     sys.stdout.write(to_json(result) if as_json else import_text(result) + "\n")
+    return 0
+
+
+@outcomes
+def calibrate(
+    out: Annotated[Path, typer.Option(help="the machine's record, JSON")],
+    name: Annotated[str | None, typer.Option(help="name of the machine; without it, as its driver calls it")] = None,
+    quick: Annotated[bool, typer.Option("--quick", help="fewer sizes")] = False,
+    timings: Annotated[Path | None, typer.Option(metavar="FILE", help="fit these timings, measure nothing")] = None,
+    save_timings: Annotated[Path | None, typer.Option(metavar="FILE", help="write the timings too")] = None,
+    as_json: AsJson = False,
+    force: Annotated[bool, typer.Option("--force", help="write over files that are there")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="no progress on stderr")] = False,
+) -> int:
+    """Measure this machine's GPUs (needs PyTorch) and write a record of them for instance files."""
+    from optimizer.calibrating.calibrate import Request, calibrate_text, run_calibrate
+    from optimizer.output import to_json
+
+    result = run_calibrate(Request(out, name, quick, timings, save_timings, force), progress(quiet))
+    sys.stdout.write(to_json(result) if as_json else calibrate_text(result) + "\n")
     return 0

@@ -40,11 +40,12 @@ def run_calibrate(request: Request, say: Callable[[str], None]) -> Json:
             _check_free(option, path, request.force)
     if request.save_timings is not None and request.save_timings.resolve() == request.out.resolve():
         raise InputError(f"--save-timings {request.save_timings}: is the file of --out too; name another")
+    if request.name is not None:
+        validate({"name": request.name}, Naming, "--name")
     timings = measure(request.quick, say) if request.timings is None else read_record(request.timings, Timings)
     if request.save_timings is not None:
         write_file(request.save_timings, to_json(timings.model_dump(mode="json")))
-    name = request.name or timings.device.name
-    validate({"name": name}, Naming, "--name")
+    name = timings.device.name if request.name is None else request.name
     record = calibration(timings, name, say)
     write_file(request.out, to_json(record))
     head = {"schema": "shardproof/calibrate/1", "status": "CALIBRATED", "tool": tool_versions(0), "out": str(request.out)}
