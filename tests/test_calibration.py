@@ -452,6 +452,22 @@ def test_an_operator_that_does_not_run_is_left_out(monkeypatch: pytest.MonkeyPat
     assert {t.storage for t in device.measure(True, silent).timings} == {"bf16"}
 
 
+def test_an_operator_that_runs_in_few_shapes_does_not_spoil_the_rest(monkeypatch: pytest.MonkeyPatch) -> None:
+    measured_as(monkeypatch, "H100-SXM-80GB", Cuda())
+    true = device.operator_call
+
+    def refuse_most(torch: Any, case: Case, where: str) -> Callable[[], object]:
+        if case.storage == "fp8" and case.shape[0] > 16:
+            raise RuntimeError("no kernel")
+        return true(torch, case, where)
+
+    monkeypatch.setattr(device, "operator_call", refuse_most)
+    said: list[str] = []
+    record = calibration(device.measure(True, said.append), "x", silent)
+    assert set(accelerator_of(record).peak_flop_per_s) == {"bf16"}
+    assert any("gemm in fp8 is left out" in line for line in said)
+
+
 def test_without_pytorch_one_sentence_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "torch", None)
     said = one_line(run("calibrate", "--out", tmp_path / "m.json"))

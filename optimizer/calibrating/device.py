@@ -13,7 +13,7 @@ from models.units import ceil_div
 from optimizer.calibrating.clock import REPEATS, Call, graph_ns, load_torch
 from optimizer.calibrating.grid import Case, operator_cases
 from optimizer.calibrating.ranks import time_collectives
-from optimizer.calibrating.timings import Device, Timing, Timings
+from optimizer.calibrating.timings import FEWEST_ROWS, Device, Timing, Timings
 
 MOST_SETS = 64
 FREE_SHARE = 0.6  # of the free memory that the operands may take
@@ -35,7 +35,10 @@ def measure(quick: bool, say: Callable[[str], None]) -> Timings:
         found = [t for case in several if (t := _time(torch, case, cache_bytes)) is not None]
         if len(found) < len(several):
             say(f"{len(several) - len(found)} shapes left out: they do not fit, or PyTorch does not run them here")
-        timed += found
+        if len(found) < FEWEST_ROWS:
+            say(f"{kind[0]} in {kind[1]} is left out: {len(found)} shapes are too few to fit")
+        else:
+            timed += found
     if gpus > 1:
         timed += time_collectives(gpus, quick, say)
     device = Device(

@@ -19,7 +19,6 @@ from optimizer.calibrating.timings import Timing
 from optimizer.calibrating.works import work_of
 
 HELD_OUT = 5  # one row in five
-FEWEST_ROWS = 8
 MOST_OF_PEAK = 1.2  # the peak is the fastest GEMM of the grid; an endless one may be a little faster
 WORTH = 0.97  # a further term of the form must leave at most this share of the error
 POWERS: dict[Norm, float] = {"half": 0.5, "sum": 1.0, "square": 2.0, "fourth": 4.0, "max": np.inf}

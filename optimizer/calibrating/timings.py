@@ -11,6 +11,7 @@ from models.units import MAX_INT, Bytes
 
 OPERATORS = ("copy", "gemm", "expert_gemm", "prefill_attention", "decode_attention")
 COLLECTIVES = ("all_reduce", "all_gather", "reduce_scatter", "all_to_all", "send")
+FEWEST_ROWS = 8  # of one kind and format, for a fit
 MOST_ROWS = 20_000
 
 TimedKind = Literal[

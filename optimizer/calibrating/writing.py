@@ -9,9 +9,9 @@ from pydantic import ValidationError
 from models.cluster import Accelerator, Collective, Curve, Law, Link
 from models.errors import InputError
 from models.units import MAX_INT, NS_PER_S, PPM
-from optimizer.calibrating.fitting import FEWEST_ROWS, Quality, fit_copies, fit_curve
+from optimizer.calibrating.fitting import Quality, fit_copies, fit_curve
 from optimizer.calibrating.laws import LAWS_OF, among, fit_laws, one_domain
-from optimizer.calibrating.timings import COLLECTIVES, Timing, Timings
+from optimizer.calibrating.timings import COLLECTIVES, FEWEST_ROWS, Timing, Timings
 from optimizer.calibrating.works import work_of
 
 Json = dict[str, Any]
