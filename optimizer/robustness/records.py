@@ -48,7 +48,7 @@ def robust_json(instance: Instance, claim: Claim, share_ppm: int, progress: Prog
     if claim.status is not Status.OPTIMAL:
         return found | {"why_not": "no optimum is proved to start from"}
     if not is_plain(instance):
-        return found | {"why_not": "regret is certified for flat efficiencies and plain links only; this instance has curves, tables or laws"}
+        return found | {"why_not": "regret is certified for flat efficiencies and plain links only; it has curves, tables or laws"}
     least = least_regret(instance, claim.optimal[0].plan, share_ppm, progress)
     if least is None:
         return found | {"why_not": "the optimum breaks a limit where the coefficients are worst, so its regret has no bound"}
