@@ -88,13 +88,18 @@ def expert_comm(i: Instance, group: LayerGroup, shape: Shape, groups: Groups, pr
     return found
 
 
+def holds_its_tokens(shape: Shape) -> bool:
+    """Whether every rank of an expert group has all the group's tokens before anything is gathered."""
+    return shape.etp * shape.ep <= shape.tp
+
+
 def gathered(i: Instance, group: LayerGroup, shape: Shape, groups: Groups) -> dict[str, Comm]:
     """Every rank of the expert group takes all its tokens; what the ranks add up to is scattered back.
 
-    Where the group's tokens lie on its ranks already (it is no larger than one data-parallel rank), an all-reduce remains
+    Where the group's tokens lie on its ranks already (it is no larger than one tensor-parallel group), an all-reduce remains
     (vLLM and SGLang without an all-to-all backend; TensorRT-LLM without attention data parallelism).
     """
-    if shape.etp * shape.ep <= shape.tp * shape.cp:
+    if holds_its_tokens(shape):
         size = hidden_bytes(i.architecture, shape.tokens, i.architecture.activation_dtype)
         return {"expert_all_reduce": worst([all_reduce(i.cluster.pool, size, p) for p in groups.experts])}
     assert group.moe is not None

@@ -194,7 +194,7 @@ def test_a_newline_in_a_file_name_stays_in_its_line(tmp_path: Path) -> None:
         (put((*LAYER, "ffn", "matrices"), 4), "matrices"),
         (put((*LAYER, "ffn", "experts"), 5000), "experts"),
         (put(("architecture", "layers"), []), "layers"),
-        (put(("architecture", "weight_dtype"), "fp4"), "fp4"),
+        (put(("architecture", "weight_dtype"), "fp16"), "fp16"),
         (put(("architecture", "weight_dtype"), "bf17"), "weight_dtype"),
         (put(("architecture", "source"), "somewhere"), "source"),
         (put(("architecture", "tied_embeddings"), "no"), "tied_embeddings"),

@@ -6,6 +6,8 @@ import sys
 from pathlib import Path
 
 from benchmarks.fidelity.cases import Pricing
+from benchmarks.fidelity.kernels import as_text as kernels_text
+from benchmarks.fidelity.kernels import kernel_errors
 from benchmarks.fidelity.outcomes import price_rows
 from benchmarks.fidelity.ranking import judge_groups
 from benchmarks.fidelity.rows import read_groups, read_rows
@@ -40,7 +42,12 @@ def main(argv: list[str], pricing: Pricing | None = None) -> int:
     arguments = parser.parse_args(argv)
     try:
         report = measure(arguments.rows, arguments.groups, pricing or project_pricing())
-        text = json.dumps(as_json(report), indent=1, allow_nan=False) + "\n" if arguments.json else as_text(report)
+        kernels = kernel_errors() if pricing is None else []
+        if arguments.json:
+            content = as_json(report) | ({"kernels": [error._asdict() for error in kernels]} if kernels else {})
+            text = json.dumps(content, indent=1, allow_nan=False) + "\n"
+        else:
+            text = as_text(report) + ("\n" + kernels_text(kernels) if kernels else "")
         if arguments.out:
             write(arguments.out, text)
         else:

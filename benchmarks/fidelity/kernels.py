@@ -23,9 +23,10 @@ from models.cluster import Accelerator
 from models.operators import Work, gemm, routed_experts
 from models.roofline import operator_ns
 from models.workload import Runtime
-from optimizer.measuring.sources import FAMILIES, Family, Timed, timed_rows
+from optimizer.measuring.sources import FAMILIES, OPTIONAL, Family, Timed, timed_rows
 
 MOST_ROWS = 4000  # of one curve, evenly spread over its table
+PUBLISHED = [family for family in FAMILIES if not family.file.startswith("wideep")]  # the tables behind the published constants
 Json = dict[str, Any]
 
 
@@ -91,7 +92,7 @@ def _timed(system: str, engine: str, kind: str) -> tuple[Timed, ...]:
     if spec is None or find_spec("pyarrow") is None or not spec.submodule_search_locations:
         return ()
     data = Path(next(iter(spec.submodule_search_locations))) / "systems" / "data" / system
-    return tuple(timed for family in FAMILIES for timed in _family(family, data, engine) if timed.series.kind == kind)
+    return tuple(timed for family in PUBLISHED for timed in _family(family, data, engine) if timed.series.kind == kind)
 
 
 @cache
@@ -102,8 +103,9 @@ def _family(family: Family, data: Path, engine: str) -> tuple[Timed, ...]:
     found = sorted((data / family.folder / engine).glob(f"*/{family.file}.parquet"), reverse=True)
     if not found:
         return ()
-    rows = ParquetFile(max(found, key=lambda p: p.stat().st_size)).read(columns=[*family.columns, "latency"]).to_pylist()
-    return tuple(timed_rows(family, rows))
+    file = ParquetFile(max(found, key=lambda p: p.stat().st_size))
+    columns = [name for name in (*family.columns, *OPTIONAL, "latency") if name in file.schema_arrow.names]
+    return tuple(timed_rows(family, file.read(columns=columns).to_pylist()))
 
 
 def _is_fitted(timed: Timed) -> bool:

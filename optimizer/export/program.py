@@ -14,7 +14,7 @@ from models.attention import cache_elements_per_token, query_widths
 from models.evaluate import layer_profile, moe_layer_indices
 from models.formats import stored_bytes
 from models.instance import Instance
-from models.messages import gathers, sends_shares
+from models.messages import gathers, holds_its_tokens, sends_shares
 from models.operators import expert_width
 from models.routing import Profile
 from models.shape import Shape
@@ -75,8 +75,7 @@ class Program:
         # As `Terms.transfer` prices it: only MoE layers leave their output in shares.
         self.sharded = sends_shares(instance)
         self.gathers = gathers(instance)
-        # As `messages.gathered` prices it: an expert group no larger than a data-parallel rank has its tokens already.
-        self.holds_tokens = shape.etp * shape.ep <= shape.tp * shape.cp
+        self.holds_tokens = holds_its_tokens(shape)
         self.steps: list[Step] = []
 
     def hidden(self, name: str, tokens: int, dtype: str | None = None) -> Tensor:
