@@ -78,8 +78,9 @@ def _values(i: Instance, degree: str, candidates: list[int]) -> list[int]:
 
 
 def _tensor_degrees(i: Instance, most: int) -> list[int]:
-    heads = next((a.heads for a in i.architecture.attentions()), i.architecture.hidden_size)
-    fits = (v for v in divisors(heads) if v <= most and not (heads_divide(i, v) or kv_heads(i, v) or ffn_divides(i, v)))
+    heads = next((a.heads for a in i.architecture.attentions()), None)
+    candidates = range(1, most + 1) if heads is None else divisors(heads)  # without attention no heads limit them
+    fits = (v for v in candidates if v <= most and not (heads_divide(i, v) or kv_heads(i, v) or ffn_divides(i, v)))
     return _values(i, "tp", list(fits))
 
 

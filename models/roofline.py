@@ -76,7 +76,8 @@ def paced_flop(accelerator: Accelerator, curve: Curve, work: Work) -> int:
         flop = ceil_div((PPM - curve.wave_ppm) * flop + curve.wave_ppm * wave_flop(accelerator.multiprocessors or 1, work.shape), PPM)
     if curve.half_rate_tokens and work.kind in ("prefill_attention", "mla_prefill"):
         context = work.shape[2]
-        flop = ceil_div(flop * (context + curve.half_rate_tokens), context)
+        if context > 1:  # a recurrence has no context to be short: 1 stands in its place
+            flop = ceil_div(flop * (context + curve.half_rate_tokens), context)
     return flop
 
 

@@ -7,9 +7,15 @@ from typing import Any
 
 from brute import solve
 
+from models.architecture import Architecture, Recurrent
+from models.attention import Shard, prefill_core
+from models.catalogue.architectures import architecture_named
+from models.catalogue.machines import pool_record
+from models.cluster import Pool
 from models.evaluate import evaluate
 from models.instance import Instance
 from models.result import Status
+from models.roofline import curve_of, operator_ns
 from models.routing import profile
 from models.rules import violations
 from models.strategy import Plan, PlanFile, Strategy
@@ -180,3 +186,32 @@ def test_where_a_plan_states_its_placement_the_split_is_the_best_for_that_placem
     plan = PlanFile.model_validate_json(json.dumps({"degrees": degrees, "placement": [uneven, even, even]}))
     verdict = judge(read(data), plan, Options(), lambda _: None)
     assert (verdict.status, verdict.plan.stages) == ("OPTIMAL", (1, 2))
+
+
+def test_a_model_without_attention_may_be_split_over_degrees_that_do_not_divide_its_hidden_size() -> None:
+    """The space had the divisors of the hidden size only, and the optimum claimed was not one."""
+    data = content()
+    data["cluster"]["pools"][0] |= {"nodes": 1, "gpus_per_node": 3, "scale_up_domain_gpus": 3}
+    data["architecture"]["layers"] = [{"count": 1, "ffn": {"kind": "dense", "intermediate_size": 3 * 2**20, "matrices": 2}}]
+    data["cluster"]["pools"][0]["accelerator"]["hbm_bytes_per_s"] = 10**9
+    data["workload"]["sequences"] = 1
+    instance = read(data)
+    truth, claim = solve(instance), find(instance, Options(epsilon_ppm=0), lambda _: None)
+    assert [s.tp for s in truth.optimal] == [3]
+    assert (claim.strategies, claim.bound, claim.optimal[0].plan.strategy) == (truth.strategies, truth.value, truth.optimal[0])
+
+
+def recurrence_of(arch: Architecture) -> Recurrent:
+    return next(a for a in arch.attentions() if isinstance(a, Recurrent))
+
+
+def test_a_recurrence_is_not_slowed_as_a_prompt_of_one_token() -> None:
+    """Its operator has no context, and 1 in its place took the rate of a prompt of one token: 1400 times the time."""
+    arch, runtime = architecture_named("Qwen3-Next-80B-A3B"), read(content()).runtime
+    accelerator = Pool.model_validate_json(json.dumps(pool_record("H200-SXM-141GB", 1, "vllm"))).accelerator
+    (work,) = prefill_core(arch, recurrence_of(arch), Shard(1, 8192, 8192), 1, 8192, 8192, 1)
+    curve = curve_of(accelerator, work)
+    assert curve is not None
+    assert curve.half_rate_tokens > 1000, "this machine slows short prompts"
+    free = accelerator.model_copy(update={"curves": {work.kind + "." + work.storage: curve.model_copy(update={"half_rate_tokens": 0})}})
+    assert operator_ns(accelerator, runtime, work) == operator_ns(free, runtime, work)
