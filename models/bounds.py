@@ -112,7 +112,7 @@ class Bounds:
 
         step >= (m + PP - 1) * max(mean stage, longest layer), counting computation alone.
         """
-        key = (s.replicas * s.dp * s.microbatches, s.tp, s.cp, s.ep, s.etp)
+        key = (s.replicas * s.dp * s.microbatches, s.dp > 1, s.tp, s.cp, s.ep, s.etp)
         if not self.fits(s):
             return "memory"
         times = self._times.get(key)
@@ -125,7 +125,7 @@ class Bounds:
     def fits(self, s: Strategy) -> bool:
         """Whether some split of a strategy that keeps R1-R12 fits memory."""
         parts = s.replicas * s.dp * s.microbatches
-        key = (parts, s.tp, s.cp, s.ep, s.etp, self._tied and s.pp == 1)
+        key = (parts, s.dp > 1, s.tp, s.cp, s.ep, s.etp, self._tied and s.pp == 1)
         sketch = self._sketches.get(key)
         if sketch is None:
             self._sketches[key] = sketch = self.sketch(s)

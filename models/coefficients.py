@@ -12,6 +12,7 @@ from typing import Literal, NamedTuple, cast
 
 from pydantic import BaseModel
 
+from models.architecture import Part
 from models.formats import computes_in
 from models.instance import Instance
 from models.units import MAX_INT, PPM, ceil_div
@@ -80,13 +81,21 @@ def is_plain(instance: Instance) -> bool:
     Curves, measured laws and scaled operators keep the direction of every coefficient, but not these proportions.
     """
     pool, runtime = instance.cluster.pool, instance.runtime
-    stated = runtime.step_ns, runtime.launch_share_ppm, runtime.operator_scale_ppm, runtime.expert_exchange
-    neutral = stated == (0, PPM, PPM, "hierarchical")
+    stated = runtime.step_ns, runtime.launch_share_ppm, runtime.operator_scale_ppm, runtime.dp_imbalance_ppm, runtime.expert_exchange
+    neutral = stated == (0, PPM, PPM, 0, "hierarchical")
     return (
         neutral
         and not (pool.accelerator.curves or pool.accelerator.tables or pool.scale_up.laws or pool.scale_out.laws)
         and pool.scale_up.topology == "switched"
     )
+
+
+def has_one_peak(instance: Instance) -> bool:
+    """Whether all GEMMs compute in one format, the router (which is not quantised) included."""
+    arch = instance.architecture
+    parts: tuple[Part, ...] = ("attention", "ffn", "experts", "embedding")
+    formats = {computes_in(arch.format_of(part)) for part in parts} | ({arch.activation_dtype} if arch.experts else set())
+    return len(formats) == 1 and formats <= set(instance.cluster.pool.accelerator.peak_flop_per_s)
 
 
 def coefficient_named(instance: Instance, name: str) -> Coefficient | None:

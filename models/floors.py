@@ -152,7 +152,8 @@ class Floors:
         """
         terms, shape, groups = self.terms, self.terms.shape(s), self.terms.groups(s)
         comm = sum(count * self._comm_ns(g, shape, groups) for g, count in self._distinct)
-        total = self.attention(shape.sequences, s.tp, s.cp).total + self._experts_by_row(s.etp, s.ep, shape.group_tokens)
+        mean = shape.rank_tokens // self.instance.workload.new_tokens  # sequences of a rank, were all alike
+        total = self.attention(mean, s.tp, s.cp).total + self._experts_by_row(s.etp, s.ep, shape.group_tokens)
         total += comm - comm * self.instance.runtime.overlap_ppm // PPM
         total += terms.first(shape, groups).cost.ns + terms.last(shape, groups).cost.ns
         return (s.microbatches + s.pp - 1) * -(-total // s.pp) + (s.pp - 1) * terms.transfer(s, shape).ns

@@ -10,9 +10,9 @@ class Shape(NamedTuple):
     """All that one micro-batch's computation in a layer depends on, besides the layer and its placement."""
 
     sequences: int
-    """per data-parallel rank and micro-batch"""
+    """of the busiest data-parallel rank and micro-batch"""
     rank_tokens: int
-    """per data-parallel rank and micro-batch"""
+    """per data-parallel rank and micro-batch, in the mean"""
     tokens: int
     """per context-parallel rank and micro-batch"""
     tp: int

@@ -77,9 +77,10 @@ class Terms:
     def shape(self, s: Strategy) -> Shape:
         """What strategy `s` means for one layer and one micro-batch."""
         workload = self.instance.workload
-        sequences = ceil_div(workload.sequences, s.replicas * s.dp * s.microbatches)
-        prefill = workload.kind == "prefill"
-        rank_tokens = sequences * workload.new_tokens
+        mean = ceil_div(workload.sequences, s.replicas * s.dp * s.microbatches)
+        prefill, uneven = workload.kind == "prefill", self.instance.runtime.dp_imbalance_ppm if s.dp > 1 else 0
+        sequences = ceil_div(mean * (PPM + uneven), PPM)  # of the busiest rank, whose time counts; experts and caches see the mean
+        rank_tokens = mean * workload.new_tokens
         tokens = sequences * ceil_div(workload.new_tokens, s.cp) if prefill else ceil_div(sequences, s.cp)
         return Shape(sequences, rank_tokens, tokens, s.tp, s.cp, s.etp, s.ep)
 

@@ -91,6 +91,7 @@ class Runtime(SourcedRecord):
     reserve_bytes: Bytes = Field(description="memory kept free, per GPU")
     overlap_ppm: Ppm = Field(description="share of a layer's communication hidden behind its computation")
     expert_exchange: Exchange = "hierarchical"
+    dp_imbalance_ppm: Ppm = Field(default=0, description="how many more sequences the busiest data-parallel rank has than the mean")
     step_ns: Nanoseconds = Field(default=0, description="host time of one micro-batch: scheduling, sampling, output")
     launch_share_ppm: Multiple = Field(
         default=PPM, description="share of every operator's fixed time that remains, e.g. in a captured graph"

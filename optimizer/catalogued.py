@@ -2,6 +2,7 @@
 
 cluster: {"machine": NAME, "nodes": N, ...}    a pool of the catalogue, with any field of a pool written over it
 runtime: ENGINE or {"engine": ENGINE, ...}     the engine's runtime on those GPUs, with any field written over it
+expert_load: {"spread_ppm": N, "group_spread_ppm": N}   a stated skew, see `models/skew.py`
 architecture: NAME or PATH                     a model of the catalogue, or a file in the instance file's folder: a record of ours, or
                                                the config.json that is published with a model
 """
@@ -14,10 +15,12 @@ from models.catalogue.engines import HIDDEN_SIZE, engine_names, runtime_in
 from models.catalogue.machines import assumptions_of, machine_names, pool_record, refusal
 from models.errors import InputError
 from models.instance import Instance
+from models.skew import skewed_counts
 from models.units import parse_quantity
 from optimizer.importing.importer import import_config, is_config, read_config
 
 Json = dict[str, Any]
+MOST_SPREAD = 3_000_000  # of a log-normal popularity, parts per million
 WRITTEN_OVER = "assumed: written over the catalogue's value"
 KEPT = {"machine": {"name", "nodes"}, "engine": set[str]()}
 """What stays of a record written out when a name from the catalogue is set in its place."""
@@ -53,6 +56,8 @@ def resolve(data: Any, origin: str) -> Any:
     spell_out(data)
     if isinstance(data.get("architecture"), str):
         data["architecture"] = architecture_at(data["architecture"], origin)
+    if isinstance(load := data.get("expert_load"), dict) and "spread_ppm" in load:
+        data["expert_load"] = skewed_load(load, data.get("architecture"), origin)
     cluster, runtime = data.get("cluster"), data.get("runtime")
     engine = runtime.get("engine") if isinstance(runtime, dict) else None
     try:
@@ -63,6 +68,30 @@ def resolve(data: Any, origin: str) -> Any:
     except InputError as error:
         raise InputError(f"{origin}: {error}") from error
     return data
+
+
+def skewed_load(load: Json, architecture: Any, origin: str) -> Json:
+    """The expert load of a stated spread, one row for all MoE layers. Raises InputError."""
+    try:
+        spreads: Json = {name: parse_quantity(load.get(name, 0), "ppm") for name in ("spread_ppm", "group_spread_ppm")}
+    except ValueError as error:
+        raise InputError(f"{origin}: expert_load: {error}") from error
+    odd = next((k for k in load if k not in spreads), None) or next((k for k, v in spreads.items() if not is_share(v)), None)
+    if odd is not None:
+        remedy = f"write spread_ppm and group_spread_ppm from 0 to {MOST_SPREAD}, or counts"
+        raise InputError(f"{origin}: expert_load.{odd} is not a spread; {remedy}")
+    groups = architecture.get("layers", ()) if isinstance(architecture, dict) else ()
+    experts = next((g["ffn"]["experts"] for g in groups if isinstance(g, dict) and "experts" in (g.get("ffn") or {})), None)
+    if not isinstance(experts, int) or not 1 <= experts <= 4096:
+        raise InputError(f"{origin}: expert_load.spread_ppm needs a model with experts; remove expert_load")
+    counts = skewed_counts(experts, spreads["spread_ppm"], spreads["group_spread_ppm"])
+    said = f"assumed: log-normal popularity, spread {spreads['spread_ppm']} ppm, of groups {spreads['group_spread_ppm']} ppm"
+    return {"counts": [list(counts)], "source": said}
+
+
+def is_share(value: Any) -> bool:
+    """Whether a spread is one that the quantiles stay sensible with."""
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MOST_SPREAD
 
 
 def architecture_at(where: str, origin: str) -> Json:
@@ -147,6 +176,9 @@ def instance_schema() -> Json:
     }
     pools = schema["$defs"]["Cluster"]["properties"]["pools"]
     pools["items"] = _either(pools["items"], "PoolOfMachine")
+    spread = {"type": "integer", "minimum": 0, "maximum": MOST_SPREAD}
+    skew = {"type": "object", "properties": {"spread_ppm": spread, "group_spread_ppm": spread}, "required": ["spread_ppm"]}
+    schema["properties"]["expert_load"] = {"anyOf": [schema["properties"]["expert_load"], skew]}
     models = {"type": "string", "description": "a model of `shardproof catalogue models`, or the path of a record or a config.json"}
     schema["properties"]["architecture"] = {"anyOf": [schema["properties"]["architecture"], models]}
     schema["properties"]["cluster"] = _either(schema["properties"]["cluster"], "PoolOfMachine")

@@ -23,7 +23,12 @@ def add_engine(rng: Random, content: dict[str, Any]) -> None:
     if rng.random() < 0.4:
         pool["scale_up"]["topology"] = "full_mesh"
     runtime["expert_exchange"] = rng.choice([*get_args(Exchange), "gather"])
-    overheads = {"step_ns": (1, 500, 3_000), "launch_share_ppm": (50_000, 333_333, 1_500_000), "operator_scale_ppm": (700_001, 1_250_000)}
+    overheads = {
+        "dp_imbalance_ppm": (1, 100_000, 500_000),
+        "step_ns": (1, 500, 3_000),
+        "launch_share_ppm": (50_000, 333_333, 1_500_000),
+        "operator_scale_ppm": (700_001, 1_250_000),
+    }
     runtime |= {name: rng.choice(values) for name, values in overheads.items() if rng.random() < 0.4}
     if workload["kind"] == "prefill" and rng.random() < 0.6:
         workload["prefix_tokens"] = rng.choice([1, 3, 10, 50])

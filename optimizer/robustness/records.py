@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from fractions import Fraction
 from typing import Any
 
-from models.coefficients import SKEW, coefficient_named, coefficients, is_plain, value_of
+from models.coefficients import SKEW, coefficient_named, coefficients, has_one_peak, is_plain, value_of
 from models.enumeration import strategies as every_strategy
 from models.errors import InputError, VerificationError
 from models.instance import Instance
@@ -49,6 +49,10 @@ def robust_json(instance: Instance, claim: Claim, share_ppm: int, progress: Prog
         return found | {"why_not": "no optimum is proved to start from"}
     if not is_plain(instance):
         return found | {"why_not": "regret is certified for flat efficiencies and plain links only; it has curves, tables or laws"}
+    if not has_one_peak(instance):
+        return found | {
+            "why_not": "regret is certified where all GEMMs compute in one number format; give weights and activations the same"
+        }
     least = least_regret(instance, claim.optimal[0].plan, share_ppm, progress)
     if least is None:
         return found | {"why_not": "the optimum breaks a limit where the coefficients are worst, so its regret has no bound"}

@@ -51,7 +51,7 @@ def likeness(terms: Terms, s: Strategy) -> Hashable:
     whether neighbouring stages share a domain; the cache the sequences of a rank, shape.sequences * micro-batches by R10.
     """
     crosses = stage_neighbours_cross(s, terms.pool.scale_up_domain_gpus)
-    return terms.shape(s), terms.groups(s), s.pp, s.microbatches, crosses
+    return terms.shape(s), terms.groups(s), s.dp > 1, s.pp, s.microbatches, crosses
 
 
 def is_twin(terms: Terms, ours: Strategy, other: Strategy) -> bool:
