@@ -2,7 +2,8 @@
 
 Models. The organisation before the last "/" goes; the rest is split at "-", "_" and blanks, without case. Dropped wherever they stand:
 precision tokens (FP8, NVFP4, W8A16, ...), tuning tokens (Instruct, Chat, it, Base, Thinking, hf, ...), the vendor (Meta, NVIDIA), dates
-of 4, 6 or 8 digits (2507, 0528), v0.x, v2 after a precision, and the v of a version (v3.1). Two names match when the rest is equal (separators do not count);
+of 4, 6 or 8 digits (2507, 0528), v0.x, v2 after a precision, and the v of a version (v3.1). Two names match when the rest is equal
+(separators do not count);
 failing that, when one has the other's tokens in order and the surplus is only sizes (17B, 128E, A22B) and one catalogue model alone
 fits; failing that, when `SAME_SHAPE` says that another release has the same tensors. Anything else (Distill, VL, Coder) never matches.
 
