@@ -5,6 +5,7 @@ from itertools import permutations
 from pathlib import Path
 from typing import Any
 
+import pytest
 from brute import solve
 
 from models.architecture import Architecture, Recurrent
@@ -12,6 +13,7 @@ from models.attention import Shard, prefill_core
 from models.catalogue.architectures import architecture_named
 from models.catalogue.machines import pool_record
 from models.cluster import Pool
+from models.errors import InputError
 from models.evaluate import evaluate
 from models.instance import Instance
 from models.result import Status
@@ -21,6 +23,7 @@ from models.rules import violations
 from models.strategy import Plan, PlanFile, Strategy
 from optimizer.certify import certificate_of_broken, stated
 from optimizer.check import check
+from optimizer.importing.importer import architecture_of
 from optimizer.inspect import run_check
 from optimizer.search import Options, find, judge
 
@@ -215,3 +218,31 @@ def test_a_recurrence_is_not_slowed_as_a_prompt_of_one_token() -> None:
     assert curve.half_rate_tokens > 1000, "this machine slows short prompts"
     free = accelerator.model_copy(update={"curves": {work.kind + "." + work.storage: curve.model_copy(update={"half_rate_tokens": 0})}})
     assert operator_ns(accelerator, runtime, work) == operator_ns(free, runtime, work)
+
+
+LLAMA = {
+    **{"model_type": "llama", "num_hidden_layers": 2, "hidden_size": 64, "num_attention_heads": 4, "num_key_value_heads": 2},
+    **{"intermediate_size": 128, "vocab_size": 100, "tie_word_embeddings": False, "torch_dtype": "bfloat16"},
+}
+EIGHT_BITS = {"num_bits": 8, "type": "float"}
+
+
+def fp8_llama(cache: object) -> dict[str, Any]:
+    weights = {"weights": EIGHT_BITS | {"strategy": "channel"}}
+    quantization = {"quant_method": "compressed-tensors", "format": "float-quantized", "config_groups": {"group_0": weights}}
+    return LLAMA | {"quantization_config": quantization | {"kv_cache_scheme": cache}}
+
+
+def test_a_cache_of_other_than_eight_bits_is_refused_not_taken_for_eight() -> None:
+    assert architecture_of(fp8_llama(EIGHT_BITS), "c", "c").kv_dtype == "fp8"
+    assert architecture_of(fp8_llama(None), "c", "c").kv_dtype == "bf16"
+    for cache in ({"num_bits": 4, "type": "float"}, {"num_bits": 8, "type": "int"}, {}, "fp4", True):
+        with pytest.raises(InputError, match="kv_cache_scheme"):
+            architecture_of(fp8_llama(cache), "c", "c")
+
+
+def test_an_activation_that_might_have_a_gate_is_refused() -> None:
+    """Any name but relu2 was taken for three matrices."""
+    assert architecture_of(LLAMA | {"mlp_hidden_act": "relu2"}, "c", "c").layers[0].ffn.matrices == 2
+    with pytest.raises(InputError, match="mlp_hidden_act"):
+        architecture_of(LLAMA | {"mlp_hidden_act": "gelu"}, "c", "c")

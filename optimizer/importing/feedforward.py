@@ -13,7 +13,10 @@ def ffn_of(f: Fields, layers: int) -> OfLayer:
     """How the configuration says which block each layer has."""
     inner = f.part("ffn_config") if f.data.get("ffn_config") is not None else f
     experts = inner.count("n_routed_experts", "num_local_experts", "num_experts", "moe_num_experts", default=0)
-    matrices = 2 if f.data.get("mlp_hidden_act") == "relu2" or f.data.get("model_type") in ("bloom", "falcon", "opt", "gpt2") else 3
+    activation = f.data.get("mlp_hidden_act")
+    if activation not in (None, "relu2"):
+        raise f.refuse("mlp_hidden_act", activation, "is not understood; relu2 is, whose blocks have no gate")
+    matrices = 2 if activation or f.data.get("model_type") in ("bloom", "falcon", "opt", "gpt2") else 3
     spelling = inner.present("intermediate_size_mlp", "dense_intermediate_size", "ffn_hidden_size", "intermediate_size")
     width = inner.count(spelling, default=1)
     dense = {"kind": "dense", "intermediate_size": width, "matrices": matrices}

@@ -96,7 +96,7 @@ def _compressed_tensors(q: Fields) -> Json:
         case _:
             raise weights.refuse("num_bits", bits, f"of type {kind} is not understood")
     found: Json = {"weight_dtype": storage, "weights": _plain(q, "ignore")}
-    return found | ({} if q.get("kv_cache_scheme") is None else {"kv_dtype": "fp8"})
+    return found | _cache(q)
 
 
 def _modelopt(outer: Fields) -> Json:
@@ -108,7 +108,17 @@ def _modelopt(outer: Fields) -> Json:
     if cache not in (None, "FP8"):
         raise q.refuse("kv_cache_quant_algo", cache, "is not understood; FP8 is")
     found: Json = {"weight_dtype": ALGORITHMS[algorithm], "weights": _plain(q, "exclude_modules", "ignore")}
-    return found | ({"kv_dtype": "fp8"} if cache or q.get("kv_cache_scheme") else {})
+    return found | ({"kv_dtype": "fp8"} if cache else {}) | _cache(q)
+
+
+def _cache(q: Fields) -> Json:
+    """The format of the cache: FP8, or nothing said."""
+    scheme = q.get("kv_cache_scheme")
+    if scheme is None:
+        return {}
+    if not isinstance(scheme, dict) or (scheme.get("num_bits"), scheme.get("type", "float")) != (8, "float"):
+        raise q.refuse("kv_cache_scheme", scheme, "is not understood; 8 bits of type float are")
+    return {"kv_dtype": "fp8"}
 
 
 def _plain(q: Fields, *names: str) -> Json:
