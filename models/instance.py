@@ -65,9 +65,11 @@ class Instance(Record):
                 raise ValueError(f"expert_load has {width} counts per row, the model {self.architecture.experts} experts; they must agree")
             if rows not in (1, self.architecture.moe_layers):
                 raise ValueError(f"expert_load has {rows} rows; give 1 or one per MoE layer ({self.architecture.moe_layers})")
-        torn = [order for order in self.space.orders if not order.endswith("-edp")]
+        torn = [order for order in self.space.orders if not (order.startswith("tp-") and order.endswith("-edp"))]
         if torn and self.runtime.expert_exchange == "gather":
-            raise ValueError(f'runtime.expert_exchange gather needs expert groups side by side; remove order "{torn[0]}" from space.orders')
+            raise ValueError(
+                f'runtime.expert_exchange gather needs tp and expert groups side by side; remove order "{torn[0]}" from space.orders'
+            )
         limits = self.objective.limits
         if limits.ttft_ns is not None and self.workload.kind != "prefill":
             raise ValueError("objective.limits.ttft_ns needs a prefill workload; use tpot_ns for decode")

@@ -89,19 +89,20 @@ def expert_comm(i: Instance, group: LayerGroup, shape: Shape, groups: Groups, pr
 
 
 def holds_its_tokens(shape: Shape) -> bool:
-    """Whether every rank of an expert group has all the group's tokens before anything is gathered."""
-    return shape.etp * shape.ep <= shape.tp
+    """Whether every rank of an expert group has all the group's tokens before anything is gathered: it lies in a tensor-parallel group."""
+    return shape.tp % (shape.etp * shape.ep) == 0
 
 
 def gathered(i: Instance, group: LayerGroup, shape: Shape, groups: Groups) -> dict[str, Comm]:
     """Every rank of the expert group takes all its tokens; what the ranks add up to is scattered back.
 
-    Where the group's tokens lie on its ranks already (it is no larger than one tensor-parallel group), an all-reduce remains
+    Where the group's tokens lie on its ranks already (it is part of a tensor-parallel group), an all-reduce of that group remains:
+    its expert groups take a share of the tokens each, and every rank needs the sums of all
     (vLLM and SGLang without an all-to-all backend; TensorRT-LLM without attention data parallelism).
     """
     if holds_its_tokens(shape):
         size = hidden_bytes(i.architecture, shape.tokens, i.architecture.activation_dtype)
-        return {"expert_all_reduce": worst([all_reduce(i.cluster.pool, size, p) for p in groups.experts])}
+        return {"expert_all_reduce": worst([all_reduce(i.cluster.pool, size, p) for p in groups.tp])}
     assert group.moe is not None
     elements = shape.group_tokens * expert_width(i.architecture.hidden_size, group.moe)
     inputs, outputs = stored_bytes(elements, i.architecture.dispatch_dtype), stored_bytes(elements, i.architecture.combine_dtype)

@@ -33,7 +33,9 @@ def add_engine(rng: Random, content: dict[str, Any]) -> None:
     if workload["kind"] == "prefill" and rng.random() < 0.6:
         workload["prefix_tokens"] = rng.choice([1, 3, 10, 50])
     if runtime["expert_exchange"] == "gather" and "orders" in content["space"]:
-        kept = [order for order in content["space"]["orders"] if order.endswith("-edp")]  # others tear expert groups apart
+        kept = [
+            order for order in content["space"]["orders"] if order.startswith("tp-") and order.endswith("-edp")
+        ]  # others tear groups apart
         content["space"] |= {"orders": kept or ["tp-cp-dp|etp-ep-edp"]}
 
 

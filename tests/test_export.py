@@ -278,7 +278,7 @@ def test_gathered_tokens_that_lie_on_their_group_already_are_summed_only() -> No
     # 32 sequences / DP 2 = 16 tokens on each of TP 4 ranks, which are one expert group
     assert moe_layer("gathered inside a data-parallel rank") == [
         ("tensor_all_reduce", "tp", 4, [16, 4096], "tp_comm"),
-        ("expert_all_reduce", "experts", 4, [16, 4096], "ep_comm"),
+        ("expert_all_reduce", "tp", 4, [16, 4096], "ep_comm"),
     ]
 
 

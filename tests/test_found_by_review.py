@@ -18,9 +18,10 @@ from models.evaluate import evaluate
 from models.instance import Instance
 from models.result import Status
 from models.roofline import curve_of, operator_ns
-from models.routing import profile
+from models.routing import Profile, profile
 from models.rules import violations
 from models.strategy import Plan, PlanFile, Strategy
+from models.terms import Terms
 from optimizer.certify import certificate_of_broken, stated
 from optimizer.check import check
 from optimizer.importing.importer import architecture_of
@@ -246,3 +247,42 @@ def test_an_activation_that_might_have_a_gate_is_refused() -> None:
     assert architecture_of(LLAMA | {"mlp_hidden_act": "relu2"}, "c", "c").layers[0].ffn.matrices == 2
     with pytest.raises(InputError, match="mlp_hidden_act"):
         architecture_of(LLAMA | {"mlp_hidden_act": "gelu"}, "c", "c")
+
+
+def gathering(gpus: int, order: str = "tp-cp-dp|etp-ep-edp") -> Instance:
+    """Tokens are gathered; one domain holds all GPUs."""
+    data = content()
+    data["cluster"]["pools"][0] |= {"nodes": 1, "gpus_per_node": gpus, "scale_up_domain_gpus": gpus}
+    data["architecture"]["layers"][0]["attention"]["heads"] = 24
+    data["runtime"]["expert_exchange"] = "gather"
+    data["space"]["orders"] = [order]
+    return read(data)
+
+
+def expert_messages(instance: Instance, s: Strategy) -> dict[str, int]:
+    """Scale-up bytes of the collectives of the routed experts."""
+    terms = Terms(instance)
+    shape, group = terms.shape(s), instance.architecture.layers[0]
+    found = terms.collectives(group, shape, terms.groups(s), Profile(shape.group_tokens, 1, 0))["ep_comm"]
+    return {name: comm.scale_up_bytes for name, comm in found.items()}
+
+
+def test_experts_that_take_a_share_of_a_tensor_parallel_groups_tokens_give_every_rank_all_of_them() -> None:
+    """Eight copies of all experts took an eighth of the tokens each, and nothing was charged for the other seven eighths."""
+    instance, eight = gathering(8), ONE_STAGE._replace(tp=8)
+    whole = expert_messages(instance, eight._replace(ep=8))
+    assert whole == {"expert_all_reduce": 2 * 65536 * 64 * 2 * 7 // 8}
+    for split in ({"edp": 8}, {"ep": 2, "edp": 4}, {"etp": 2, "ep": 2, "edp": 2}):
+        assert expert_messages(instance, eight._replace(**split)) == whole
+
+
+def test_an_expert_group_across_two_tensor_parallel_groups_gathers_the_tokens_of_both() -> None:
+    """TP 6 and EP 4: GPUs 4 to 7 were taken to hold the same tokens."""
+    s = ONE_STAGE._replace(tp=6, dp=2, ep=4, edp=3)
+    assert set(expert_messages(gathering(12), s)) == {"expert_all_gather", "expert_reduce_scatter", "tensor_all_gather"}
+
+
+def test_tokens_are_not_gathered_where_tensor_parallel_groups_do_not_lie_side_by_side() -> None:
+    """With data parallelism innermost, neighbours hold other tokens; they were priced as if they held the same."""
+    with pytest.raises(ValueError, match="side by side"):
+        gathering(4, "dp-tp-cp|etp-ep-edp")

@@ -92,7 +92,7 @@ class Program:
         size = {"pp": 2, "experts": self.shape.etp * self.shape.ep}.get(degree) or getattr(self.shape, degree)
         if size == 1:
             return takes
-        joint = degree == "experts" or (name == "tensor_all_gather" and self.gathers)
+        joint = degree == "experts" or name == "expert_all_reduce" or (name == "tensor_all_gather" and self.gathers)
         self.steps.append(Step(name, kind, degree, takes, gives, "ep_comm" if joint else f"{degree}_comm"))
         return (gives,)
 
@@ -124,7 +124,7 @@ class Program:
         """The collective that gives every tensor-parallel rank the whole output of a layer."""
         hidden = self.hidden("hidden", self.shape.tokens)
         if moe and self.gathers and self.holds_tokens:
-            return self.exchange("expert_all_reduce", "all_reduce", "experts", outputs, hidden)
+            return self.exchange("expert_all_reduce", "all_reduce", "tp", outputs, hidden)
         if moe:
             return self.exchange("tensor_all_gather", "all_gather", "tp", outputs, hidden)
         return self.exchange("ffn_all_reduce", "all_reduce", "tp", outputs, hidden)
