@@ -51,7 +51,8 @@ def tensor_comm(i: Instance, group: LayerGroup, shape: Shape, groups: Groups) ->
     scatter = worst([reduce_scatter(i.cluster.pool, size, p) for p in groups.tp])
     gather = worst([all_gather(i.cluster.pool, size, p) for p in groups.tp])
     shared = {"shared_all_gather": gather, "shared_reduce_scatter": scatter} if group.moe.shared_width else {}
-    return {"tensor_reduce_scatter": scatter, "tensor_all_gather": gather} | shared
+    attended = {"tensor_reduce_scatter": scatter} if group.attention is not None else {}  # else there are no sums, and a share is at hand
+    return attended | {"tensor_all_gather": gather} | shared
 
 
 def context_comm(i: Instance, group: LayerGroup, shape: Shape, groups: Groups) -> dict[str, Comm]:

@@ -24,6 +24,7 @@ from models.strategy import Plan, PlanFile, Strategy
 from models.terms import Terms
 from optimizer.certify import certificate_of_broken, stated
 from optimizer.check import check
+from optimizer.export.program import layer_steps
 from optimizer.importing.importer import architecture_of
 from optimizer.inspect import run_check
 from optimizer.search import Options, find, judge
@@ -286,3 +287,20 @@ def test_tokens_are_not_gathered_where_tensor_parallel_groups_do_not_lie_side_by
     """With data parallelism innermost, neighbours hold other tokens; they were priced as if they held the same."""
     with pytest.raises(ValueError, match="side by side"):
         gathering(4, "dp-tp-cp|etp-ep-edp")
+
+
+@pytest.mark.parametrize("exchange", ["hierarchical", "direct", "gather"])
+@pytest.mark.parametrize("left_out", ["attention", "ffn"])
+def test_layers_that_lack_a_block_exchange_nothing_for_it(exchange: str, left_out: str) -> None:
+    """Without attention a whole tensor was summed over its copies; without a feed-forward block one was closed that was not there."""
+    data = json.loads(gathering(4).model_dump_json())
+    data["runtime"]["expert_exchange"] = exchange
+    data["architecture"]["layers"][0][left_out] = None
+    instance, s = read(data), ONE_STAGE._replace(tp=4, etp=4)
+    terms, group = Terms(instance), instance.architecture.layers[0]
+    shape = terms.shape(s)
+    routed = Profile(shape.group_tokens, 1, 0) if group.moe is not None else None
+    priced = terms.collectives(group, shape, terms.groups(s), routed)
+    costly = {name for parts in priced.values() for name, cost in parts.items() if cost.scale_up_bytes}
+    assert {step.name for step in layer_steps(instance, group, shape, routed) if step.degree} == costly
+    assert not costly & {"tensor_reduce_scatter" if left_out == "attention" else "ffn_all_reduce"}

@@ -110,22 +110,28 @@ class Program:
     def run_layer(self, group: LayerGroup, profile: Profile | None, hidden: Tensors) -> Tensors:
         """One layer up to the collective that closes it; gives what that collective takes."""
         attended = self._attend(group, hidden)
-        if profile is None:
-            whole = self.exchange("tensor_all_reduce", "all_reduce", "tp", attended, self.hidden("attention_sum", self.shape.tokens))
-            return self.compute("dense_ffn", whole, self.hidden("ffn_out", self.shape.tokens))
-        if self.gathers:
-            return self._gather(group, attended)
-        shard = self.hidden("attention_shard", self.shape.dispatched)
-        share = self.exchange("tensor_reduce_scatter", "reduce_scatter", "tp", attended, shard)
+        if profile is None or self.gathers:
+            whole = attended
+            if group.attention is not None:
+                whole = self.exchange("tensor_all_reduce", "all_reduce", "tp", attended, self.hidden("attention_sum", self.shape.tokens))
+            if profile is not None:
+                return self._gather(group, whole)
+            return whole if group.ffn is None else self.compute("dense_ffn", whole, self.hidden("ffn_out", self.shape.tokens))
+        share = attended
+        if group.attention is not None:
+            shard = self.hidden("attention_shard", self.shape.dispatched)
+            share = self.exchange("tensor_reduce_scatter", "reduce_scatter", "tp", attended, shard)
         shared = self._share(share) if group.moe is not None and group.moe.shared_width else ()
         return self._route(group, share, profile) + shared
 
-    def close(self, outputs: Tensors, moe: bool) -> Tensors:
+    def close(self, outputs: Tensors, group: LayerGroup) -> Tensors:
         """The collective that gives every tensor-parallel rank the whole output of a layer."""
         hidden = self.hidden("hidden", self.shape.tokens)
-        if moe and self.gathers and self.holds_tokens:
+        if group.ffn is None:  # attention was summed already
+            return outputs
+        if group.moe is not None and self.gathers and self.holds_tokens:
             return self.exchange("expert_all_reduce", "all_reduce", "tp", outputs, hidden)
-        if moe:
+        if group.moe is not None:
             return self.exchange("tensor_all_gather", "all_gather", "tp", outputs, hidden)
         return self.exchange("ffn_all_reduce", "all_reduce", "tp", outputs, hidden)
 
@@ -174,10 +180,9 @@ class Program:
         assert group.moe is not None, "only MoE layers have routed experts"
         return Tensor(name, (tokens, expert_width(self.arch.hidden_size, group.moe)), dtype)
 
-    def _gather(self, group: LayerGroup, attended: Tensors) -> Tensors:
+    def _gather(self, group: LayerGroup, whole: Tensors) -> Tensors:
         """Router and shared experts on all tokens; routed experts on all tokens of their group, each rank a part of the sum."""
         arch, shape = self.arch, self.shape
-        whole = self.exchange("tensor_all_reduce", "all_reduce", "tp", attended, self.hidden("attention_sum", shape.tokens))
         rows = shape.tokens if self.holds_tokens else shape.dispatched
         x = self.compute("router", whole, self._rows(group, "routed_tokens", rows, arch.dispatch_dtype))
         shared: Tensors = ()
@@ -208,7 +213,7 @@ def layer_steps(instance: Instance, group: LayerGroup, shape: Shape, profile: Pr
     """All steps of a layer that is followed by another on the same stage."""
     program = Program(instance, shape)
     hidden = (program.hidden("hidden", shape.tokens),)
-    program.close(program.run_layer(group, profile, hidden), profile is not None)
+    program.close(program.run_layer(group, profile, hidden), group)
     return tuple(program.steps)
 
 
@@ -226,7 +231,7 @@ def pass_pieces(instance: Instance, plan: Plan) -> Iterator[Piece]:
             program = Program(instance, shape)
             outputs = program.run_layer(terms.arch.layers[g], profile, hidden)
             leaves = layer == layers[-1] and stage + 1 < s.pp
-            hidden = outputs if leaves and program.sharded else program.close(outputs, moe)
+            hidden = outputs if leaves and program.sharded else program.close(outputs, terms.arch.layers[g])
             hidden = program.send(hidden) if leaves else hidden
             yield Piece(stage, layer, tuple(program.steps))
             if leaves:
