@@ -15,7 +15,7 @@ from optimizer.calibrating.timings import COLLECTIVES, Device, Timing, Timings
 from optimizer.calibrating.works import work_of
 
 NOISE = 0.03  # of each time, either way
-FIXTURE = Path(__file__).parent / "fixtures" / "synthetic_timings.json"
+FIXTURE = Path(__file__).parent / "timings" / "synthetic_timings.json"
 
 
 @cache

@@ -9,7 +9,7 @@ from random import Random
 from typing import Any
 
 from brute import candidates, dearer_plans, plans, strategies
-from random_instances import random_instance
+from random_instances import plain_instance
 
 import models.placement as placement
 from models.arguments import Argument, Problem
@@ -145,4 +145,4 @@ def document(certificate: Certificate) -> Json:
 
 @cache
 def instance_of(seed: int) -> Instance:
-    return random_instance(seed)
+    return plain_instance(seed)
