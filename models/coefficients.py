@@ -15,6 +15,7 @@ from pydantic import BaseModel
 from models.architecture import Part
 from models.formats import computes_in
 from models.instance import Instance
+from models.roofline import peak_format
 from models.units import MAX_INT, PPM, ceil_div
 from models.workload import ExpertLoad
 
@@ -64,11 +65,8 @@ def peak_of(dtype: str) -> Coefficient:
 def coefficients(instance: Instance) -> tuple[Coefficient, ...]:
     """Every coefficient that some plan's price or fit depends on, in the order of the schema; skew last, where loads are given."""
     arch = instance.architecture
-    peaks = [
-        peak_of(dtype)
-        for dtype in dict.fromkeys(map(computes_in, arch.formats()))
-        if dtype in instance.cluster.pool.accelerator.peak_flop_per_s
-    ]
+    chip = instance.cluster.pool.accelerator
+    peaks = [peak_of(dtype) for dtype in dict.fromkeys(peak_format(chip, computes_in(stored)) for stored in arch.formats())]
     experts = [EXPERT_GEMM] if arch.experts else []
     links = [UP_BANDWIDTH, UP_LATENCY, OUT_BANDWIDTH, OUT_LATENCY]
     skew = [SKEW] if instance.expert_load is not None else []

@@ -46,10 +46,15 @@ def curve_of(accelerator: Accelerator, work: Work) -> Curve | None:
     return next((curve for s in (storage, *STAND_INS.get(storage, ())) if (curve := curves.get(f"{work.kind}.{s}"))), None)
 
 
-def peak_flop_per_s(accelerator: Accelerator, dtype: str) -> int:
-    """The dense peak of a format; of 16 bits where the accelerator has no such arithmetic."""
+def peak_format(accelerator: Accelerator, dtype: str) -> str:
+    """The format whose peak arithmetic in `dtype` has: its own, or 16 bits where the accelerator has no such arithmetic."""
     peaks = accelerator.peak_flop_per_s
-    return peaks.get(dtype) or peaks.get("bf16") or peaks.get("fp16") or min(peaks.values())
+    return next((known for known in (dtype, "bf16", "fp16") if known in peaks), min(peaks, key=lambda name: (peaks[name], name)))
+
+
+def peak_flop_per_s(accelerator: Accelerator, dtype: str) -> int:
+    """The dense peak that arithmetic in `dtype` has."""
+    return accelerator.peak_flop_per_s[peak_format(accelerator, dtype)]
 
 
 def flop_efficiency_ppm(accelerator: Accelerator, work: Work) -> int:
