@@ -151,7 +151,8 @@ def _sentence(errors: Sequence[Any], record: type[BaseModel], data: Any) -> str:
     error = next((e for e in errors if e["type"] == "extra_forbidden"), errors[0])
     where, message, kind = _place(error["loc"], data), error["msg"].removeprefix("Value error, "), error["type"]
     if kind == "missing":
-        return f"{where}: missing; add it (see `shardproof schema`)"
+        remedy = ', such as {"*": "assumed: why"}' if where.endswith("sources") else " (see `shardproof schema instance`)"
+        return f"{where}: missing; add it{remedy}"
     if kind == "extra_forbidden":
         wrong = str(error["loc"][-1])
         absent = [e["loc"][-1] for e in errors if e["type"] == "missing" and e["loc"][:-1] == error["loc"][:-1]]
