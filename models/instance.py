@@ -11,6 +11,7 @@ from models.architecture import Architecture
 from models.cluster import Cluster
 from models.formats import computes_in
 from models.record import SOURCE_KINDS, Name, Record, SourcedRecord, Text
+from models.roofline import peak_format
 from models.space import Space
 from models.strategy import PlanFile
 from models.units import Nanoseconds, TokensPerSecond
@@ -104,8 +105,12 @@ class Instance(Record):
         yield "runtime", self.runtime
 
     def stated_assumptions(self) -> list[str]:
-        """The instance's own assumptions, then every constant whose source is `assumed`."""
+        """The instance's own assumptions, arithmetic that the accelerator lacks, then every constant whose source is `assumed`."""
         found = list(self.assumptions)
+        chip = self.cluster.pool.accelerator
+        for stored in self.architecture.formats():
+            if (dtype := computes_in(stored)) != (used := peak_format(chip, dtype)):
+                found.append(f"{stored} is computed in {used}: {chip.name} has no peak for {dtype}.")
         for path, record in self.sourced():
             for field in record.constants():
                 source = record.source_of(field)

@@ -13,6 +13,7 @@ from models.errors import InputError
 from models.instance import Instance
 from models.record import Name, Record, Text
 from models.strategy import PlanFile
+from optimizer.confined import path_beside
 from optimizer.output import check_free, to_json, write_folder
 from optimizer.quantities import QUANTITIES, Figure, NoPriceError, Subject
 from optimizer.reading import read_record
@@ -78,7 +79,7 @@ def run_audit(
         check_free(out, force)
     started = time.monotonic()
     claims = read_record(document, Claims)
-    instance = read_record(_beside(document, claims.instance), Instance, overrides)
+    instance = read_record(path_beside(document, claims.instance, "instance"), Instance, overrides)
     plan, _, broken = resolve(instance, claims.plan)
     subject = Subject(instance, plan, broken, options, progress)
     judged = [(c, judge_claim(c, _derive(c.quantity, subject, document))) for c in claims.claims]
@@ -91,18 +92,6 @@ def run_audit(
     if out is not None:
         write_folder(out, {"audit.json": to_json(result)}, force)
     return result
-
-
-def _beside(document: Path, name: str) -> Path:
-    """The file `name` in the document's folder or below; nothing outside is read."""
-    root = document.resolve().parent
-    try:
-        path = (root / name).resolve()
-    except (OSError, RuntimeError, ValueError) as error:
-        raise InputError(f'{document}: instance: "{name[:80]}" cannot be a path; give the name of a file beside the document') from error
-    if not path.is_relative_to(root):
-        raise InputError(f'{document}: instance: "{name[:80]}" lies outside the document\'s folder; put the instance beside it')
-    return path
 
 
 def _derive(quantity: str, subject: Subject, document: Path) -> Figure:

@@ -5,10 +5,11 @@ from functools import cache
 from importlib.resources import files
 from typing import Any
 
+from models.catalogue.files import read, stems
 from models.instance import Instance
 
 Json = dict[str, Any]
-NO_BAND = "no error band: the instance's own efficiencies or tables have never been compared with measurements"
+NO_BAND = "no error band: predictions from these efficiencies, curves or tables on this machine have never been compared with measurements"
 
 
 @cache
@@ -17,18 +18,23 @@ def _measured() -> Json:
     return found
 
 
-def error_band(instance: Instance) -> Json | None:
-    """Median and 90th percentile of |predicted / measured - 1| over recorded passes of this kind, percent; None without curves alone.
+@cache
+def _kernel_sources() -> frozenset[str]:
+    """Sources of the catalogue's curves, each measured on the system it is used for."""
+    return frozenset(read("kernels", stem)["source"] for stem in stems("kernels"))
 
-    Decode steps were measured as time per output token, prefills as time to the first token at low concurrency. Curves that were
-    not measured on this very machine have the band of machines left out of the calibration; times of tables were never compared.
+
+def error_band(instance: Instance) -> Json | None:
+    """Median and 90th percentile of |predicted / measured - 1| over recorded passes of this kind, percent; None where none compare.
+
+    Decode steps were measured as time per output token, prefills as time to the first token at low concurrency, on the machines the
+    record names. Borrowed curves, curves of one's own, flat efficiencies and tables were never compared with served runs.
     """
-    accelerator, kinds = instance.cluster.pool.accelerator, _measured()
-    if not accelerator.curves or accelerator.tables:
+    accelerator, recorded = instance.cluster.pool.accelerator, _measured()
+    if accelerator.name not in recorded["served"] or accelerator.tables or accelerator.source_of("curves") not in _kernel_sources():
         return None
-    own = not accelerator.source_of("curves").startswith("assumed:")
-    kind = ("moe" if instance.architecture.experts else "dense") if own else "other_machine"
-    return {**kinds[instance.workload.kind][kind], "of": f"{instance.workload.kind}, {kind.replace('_', ' ')}", "source": kinds["source"]}
+    kind = "moe" if instance.architecture.experts else "dense"
+    return {**recorded[instance.workload.kind][kind], "of": f"{instance.workload.kind}, {kind}", "source": recorded["source"]}
 
 
 def band_sentence(band: Json | None) -> str:

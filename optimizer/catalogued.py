@@ -17,6 +17,7 @@ from models.errors import InputError
 from models.instance import Instance
 from models.skew import skewed_counts
 from models.units import parse_quantity
+from optimizer.confined import path_beside
 from optimizer.importing.importer import import_config, is_config, read_config
 
 Json = dict[str, Any]
@@ -100,10 +101,7 @@ def architecture_at(where: str, origin: str) -> Json:
         return architecture_record(where)
     if not where.endswith(".json") or not where.isprintable():
         raise InputError(f"{origin}: architecture: {refusal('model', where, architecture_names())}")
-    folder = Path(origin).resolve().parent
-    path = (folder / where).resolve()
-    if not path.is_relative_to(folder):
-        raise InputError(f'{origin}: architecture "{where[:80]}" lies outside the folder of the instance file; copy it there')
+    path = path_beside(Path(origin), where, "architecture")
     found = read_config(path)
     return import_config(path).model_dump(mode="json") if is_config(found) else found
 

@@ -516,7 +516,7 @@ SMALL = (
 
 @pytest.mark.parametrize(("case", "shape"), SMALL, ids=lambda x: getattr(x, "kind", ""))
 def test_operators_give_results_of_their_shape(case: Case, shape: tuple[int, ...]) -> None:
-    torch = pytest.importorskip("torch")
+    torch = pytest.importorskip("torch", reason="needs PyTorch, an optional extra")
     with torch.inference_mode():
         assert tuple(device.operator_call(torch, case, "cpu")().shape) == shape
 

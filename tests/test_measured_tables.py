@@ -263,7 +263,7 @@ def test_a_table_file_beside_the_instance_is_part_of_it_and_one_elsewhere_is_ref
         (place_of / "toy.json").write_text(json.dumps(TOY))
     assert read_record(folder / "instance.json", Instance).cluster.pool.accelerator.tables == read(TOY)
     for outside in ("../toy.json", str(tmp_path / "toy.json")):
-        with pytest.raises(InputError, match="lies outside the folder of the instance file"):
+        with pytest.raises(InputError, match="lies outside the folder of that file"):
             read_record(folder / "instance.json", Instance, [f"cluster.pools.0.accelerator.tables={outside}"])
 
 

@@ -226,8 +226,8 @@ def test_a_table_file_that_cannot_be_used_is_named(tmp_path: Path, content: str 
 
 
 def test_the_real_package_gives_tables_that_hold_most_of_what_it_measured(tmp_path: Path) -> None:
-    pytest.importorskip("aiconfigurator_core")
-    pytest.importorskip("pyarrow")
+    pytest.importorskip("aiconfigurator_core", reason="needs the optional extra [measured]")
+    pytest.importorskip("pyarrow", reason="needs the optional extra [measured]")
     result = run_import_tables("h200_sxm", "trtllm", None, tiny(), tmp_path / "t.json", False)
     assert {"gemm", "decode_attention"} <= {t["kind"] for t in result["tables"]}
     assert all(t["held_out_median_ppm"] < 250_000 for t in result["tables"] if t["kind"] == "gemm")

@@ -7,6 +7,7 @@ from pydantic import ValidationError
 
 from models.errors import InputError
 from models.measured import OperatorTables
+from optimizer.confined import path_beside
 
 MOST_BYTES = 2_000_000  # an instance holds its tables, and its certificate the instance
 Json = dict[str, Any]
@@ -19,23 +20,12 @@ def attach_tables(data: Any, origin: str) -> Any:
     """
     match data:
         case {"cluster": {"pools": [{"accelerator": {"tables": str(name)} as accelerator} as pool, *rest]} as cluster}:
-            stated = _read(_beside(origin, name), origin)
+            stated = _read(path_beside(Path(origin), name, "accelerator.tables"), origin)
             sources = accelerator.get("sources")
             said = {"sources": sources | {"tables": stated["source"]}} if isinstance(sources, dict) else {}
             whole = pool | {"accelerator": accelerator | {"tables": stated} | said}
             return data | {"cluster": cluster | {"pools": [whole, *rest]}}
     return data
-
-
-def _beside(origin: str, name: str) -> Path:
-    folder = Path(origin).resolve().parent
-    try:
-        path = (folder / name).resolve()
-    except (OSError, RuntimeError, ValueError) as error:
-        raise InputError(f'{origin}: accelerator.tables: "{name[:80]}" cannot be a path; give the name of a table file') from error
-    if not path.is_relative_to(folder):
-        raise InputError(f'{origin}: accelerator.tables: "{name[:80]}" lies outside the folder of the instance file; copy it there')
-    return path
 
 
 def _read(path: Path, origin: str) -> Json:
