@@ -13,5 +13,5 @@ def path_beside(document: Path, name: str, field: str) -> Path:
     except (OSError, RuntimeError, ValueError) as error:
         raise InputError(f'{document}: {field}: "{name[:80]}" cannot be a path; give the name of a file beside it') from error
     if not path.is_relative_to(folder):
-        raise InputError(f'{document}: {field}: "{name[:80]}" lies outside the folder of that file; copy it there')
+        raise InputError(f'{document}: {field}: "{name[:80]}" lies outside the folder of that file; put it there')
     return path
