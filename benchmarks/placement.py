@@ -189,7 +189,7 @@ def measure(matrices: dict[str, Matrix], place: Place, report: Callable[[str], N
 def place_ours(matrix: Matrix, c: Configuration) -> Sequence[Placed | None]:
     """Our placement of each layer; progress goes to stderr."""
     from models.expert_map import Setting
-    from optimizer.placing.layers import PlaceOptions, place_layers
+    from optimizer.mapping.layers import PlaceOptions, place_layers
 
     setting = Setting(ranks=c.ranks, nodes=c.nodes or 1, slots=c.slots)
     return place_layers([matrix], setting, PlaceOptions(), partial(print, file=sys.stderr))
