@@ -204,7 +204,7 @@ def main() -> None:
     matrices, skipped = read_matrices(arguments.folder)
     if not matrices:
         parser.error(f"no load matrix in {arguments.folder}: wanted .npy files of whole numbers, [layers, experts]")
-    report = (lambda _: None) if arguments.json else partial(print, flush=True)
+    report: Callable[[str], None] = (lambda _: None) if arguments.json else partial(print, flush=True)
     for name, reason in skipped.items():
         report(f"skipped {name}: {reason}")
     blocks = list(measure(matrices, place_ours, report))
