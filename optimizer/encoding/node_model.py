@@ -34,20 +34,20 @@ def solve_nodes(p: NodeLevel, kept: dict[int, tuple[int, ...]], hint: Replicas |
 
 
 class _Model:
-    """The rows and variables."""
+    """The rows and variables of the experts that are free; those kept are constants."""
 
     def __init__(self, p: NodeLevel, kept: dict[int, tuple[int, ...]]) -> None:
-        self.p, self.model = p, cp_model.CpModel()
+        self.p, self.kept, self.model = p, kept, cp_model.CpModel()
         self.theta = self.model.new_int_var(0, SCALE * UNIT, "theta")
         self.chosen: dict[tuple[int, int], cp_model.IntVar] = {}
         self.y: dict[tuple[int, int, int], cp_model.IntVar] = {}
         for e, options in enumerate(p.options):
-            self._expert(e, (sum(kept[e]),) if e in kept else options)
-            for n, count in enumerate(kept.get(e, ())):
-                self.model.add(self.y[e, sum(kept[e]), n] == count)
+            if e not in kept:
+                self._expert(e, options)
         for n in range(p.nodes):
             counts = [y for (_, _, at), y in self.y.items() if at == n]
-            self.model.add(cp_model.LinearExpr.sum(counts) == p.per_node * p.slots)
+            left = p.per_node * p.slots - sum(nodes[n] for nodes in kept.values())
+            self.model.add(cp_model.LinearExpr.sum(counts) == left)
         for shares in p.shares:
             self._workload([round(share * SCALE) for share in shares])
         self.model.minimize(self.theta)
@@ -64,14 +64,20 @@ class _Model:
 
     def _workload(self, row: list[int]) -> None:
         """Load of every node, and load off home."""
+        loads, away = [0] * self.p.nodes, 0
+        for e, nodes in self.kept.items():
+            share = row[e] * UNIT // sum(nodes)
+            loads = [load + share * count for load, count in zip(loads, nodes, strict=True)]
+            away += share * (sum(nodes) - nodes[self.p.homes[e]])
         shares = {key: row[key[0]] * UNIT // key[1] for key in self.y}
         for n in range(self.p.nodes):
             here = [key for key in self.y if key[2] == n]
-            self.model.add(cp_model.LinearExpr.weighted_sum([self.y[k] for k in here], [shares[k] for k in here]) <= self.theta)
+            terms = cp_model.LinearExpr.weighted_sum([self.y[k] for k in here], [shares[k] for k in here])
+            self.model.add(terms + loads[n] <= self.theta)
         if self.p.off_home is not None:
-            away = [key for key in self.y if key[2] != self.p.homes[key[0]]]
-            limit = int(self.p.off_home * SCALE) * UNIT
-            self.model.add(cp_model.LinearExpr.weighted_sum([self.y[k] for k in away], [shares[k] for k in away]) <= limit)
+            off = [key for key in self.y if key[2] != self.p.homes[key[0]]]
+            terms = cp_model.LinearExpr.weighted_sum([self.y[k] for k in off], [shares[k] for k in off])
+            self.model.add(terms <= int(self.p.off_home * SCALE) * UNIT - away)
 
     def add_hint(self, hint: Replicas) -> None:
         for (e, t), chosen in self.chosen.items():
@@ -92,7 +98,7 @@ class _Model:
         assert status != cp_model.MODEL_INVALID, "the node model is built wrongly"
         if status not in (cp_model.OPTIMAL, cp_model.FEASIBLE):
             return None
-        found = [[0] * self.p.nodes for _ in self.p.options]
+        found = [list(self.kept.get(e, (0,) * self.p.nodes)) for e in range(len(self.p.options))]
         for (e, _, n), count in self.y.items():
             found[e][n] += solver.value(count)
         return tuple(map(tuple, found))

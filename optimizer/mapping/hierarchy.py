@@ -24,6 +24,7 @@ HOT = 96  # experts that may have further replicas in the linear program, unless
 SPAN = 4  # numbers of replicas looked at beyond the fewest
 ROUNDS = 12  # of improvement, at most
 FREE = 24  # experts whose replicas one round decides
+PACKED = 10_000  # ranks of a node within one part in so many of their target
 DETERMINISTIC = 0.3  # seconds of CP-SAT per round
 NEAR = 5e-4  # of the bound: good enough
 MARGIN = 1e-3  # of the limit off home, for the model's rounding
@@ -164,7 +165,7 @@ class SoftLayer:
             rows = tuple(tuple(q.loads[e] // counts[e] for e in experts) for q in self.problems)
             means = [sum(w * c for w, c in zip(row, copies, strict=True)) // p.per_node for row in rows]
             targets = tuple(max(mean, bound) for mean, bound in zip(means, bounds, strict=True))
-            packed = pack(rows, copies, p.per_node, p.slots, tuple(range(p.per_node)), targets, self.effort, 0)
+            packed = pack(rows, copies, p.per_node, p.slots, tuple(range(p.per_node)), targets, self.effort, 0, PACKED)
             found += [tuple(experts[i] for i in rank) for rank in packed]
         return tuple(found)
 

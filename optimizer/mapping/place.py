@@ -51,9 +51,11 @@ def run_place(request: Request, wanted: Wanted, files: Files, progress: Progress
     memory = _memory(request, request.setting.slots)
     if memory is not None and memory["need_bytes"] > memory["have_bytes"] and request.rules.target_ppm is None:
         return _head(request, "INFEASIBLE", started) | {"broken": [_broken(memory)], "memory": memory}
-    placed, tried = (
-        _search_slots(request, progress) if request.rules.target_ppm is not None else (_place(request, request.setting, progress), [])
-    )
+    if request.rules.target_ppm is None:
+        placed: Placed | None = _place(request, request.setting, progress)
+        tried: list[Json] = []
+    else:
+        placed, tried = _search_slots(request, progress)
     if placed is None:
         return _head(request, "INFEASIBLE", started) | {"target": _target(request, tried, None)}
     moves = None
@@ -91,7 +93,7 @@ def _tasks(request: Request, setting: Setting, budget_ppm: int | None, progress:
     if budget_ppm is None or budget_ppm == PPM:
         return tasks
     progress(f"sharing {budget_ppm / 10_000:g} % off home among {len(tasks)} layers")
-    fronts = run_tasks(front_of_layer, tasks, request.options, lambda _, done: None)
+    fronts = run_tasks(front_of_layer, tasks, request.options, lambda *_: None)
     return [t._replace(off_home_ppm=limit) for t, limit in zip(tasks, share_budget(fronts, budget_ppm), strict=True)]
 
 

@@ -260,7 +260,7 @@ def _fixed(path: Path | None, loads: LoadMatrix, setting: Setting) -> tuple[tupl
     for n, row in enumerate(found):
         if any(loads.counts[n]) and (sum(row) != slots or min(row) < 1 or max(row) > setting.ranks):
             raise InputError(
-                f"--replicas {path}: layer {n}: {sum(row)} replicas for {slots} slots; give 1 to {setting.ranks} for each expert, {slots} in all"
+                f"--replicas {path}: layer {n}: {sum(row)} replicas for {slots} slots; give 1 to {setting.ranks} for each expert"
             )
     return found
 

@@ -25,10 +25,9 @@ def _headline(result: Json) -> str:
     s = result["setting"]
     nodes = f" on {s['nodes']} nodes" if s["nodes"] > 1 else ""
     value, gap = result["max_over_mean"], result["gap_pct"]
-    return (
-        f"{result['instance']['name']}: {result['layers']} layers on {s['ranks']} ranks of {s['slots']} slots{nodes}, dispatch {s['dispatch']}: "
-        f"largest load {value['mean']:.4f} of the mean, within {gap['mean']:.3f} % of any placement"
-    )
+    machine = f"{s['ranks']} ranks of {s['slots']} slots{nodes}, dispatch {s['dispatch']}"
+    found = f"largest load {value['mean']:.4f} of the mean, within {gap['mean']:.3f} % of any placement"
+    return f"{result['instance']['name']}: {result['layers']} layers on {machine}: {found}"
 
 
 def _totals(result: Json) -> list[str]:

@@ -40,18 +40,27 @@ def share_slots(loads: Sequence[int], slots: int, most: int) -> list[int]:
 
 
 def pack(
-    rows: Rows, copies: Sequence[int], ranks: int, slots: int, zones: tuple[int, ...], targets: Sequence[int], effort: int, seed: int
+    rows: Rows,
+    copies: Sequence[int],
+    ranks: int,
+    slots: int,
+    zones: tuple[int, ...],
+    targets: Sequence[int],
+    effort: int,
+    seed: int,
+    near: int = NEAR,
 ) -> RankContents:
-    """Replicas of given numbers on ranks: heaviest first, then re-splits until no rank is much above its target, or `effort` are spent.
+    """Replicas of given numbers on ranks: heaviest first, then re-splits until no rank is above its target by more than one part in `near`.
 
     `rows` holds the load of one replica of each expert, under one or several workloads, each with a target of its own.
+    At most `effort` re-splits.
     """
     scaled = [[w * UNIT // max(1, target) for w in row] for row, target in zip(rows, targets, strict=True)]
     total = max(sum(w * c for w, c in zip(row, copies, strict=True)) for row in scaled)
     shift = max(0, total.bit_length() - MOST_BITS)
     weights = np.array([[w >> shift for w in row] for row in scaled], dtype=np.int64)
     start = heaviest_first(weights.max(axis=0).tolist(), copies, ranks, slots, zones)
-    return improve_replicas(weights, start, zones, (UNIT + UNIT // NEAR) >> shift, effort, seed)
+    return improve_replicas(weights, start, zones, (UNIT + UNIT // near) >> shift, effort, seed)
 
 
 def heaviest_first(weights: Sequence[int], copies: Sequence[int], ranks: int, slots: int, zones: tuple[int, ...]) -> RankContents:
