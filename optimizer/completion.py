@@ -13,6 +13,7 @@ from models.routing import load_classes
 from models.rules import plan_violations
 from models.strategy import Plan, RankContents, Strategy
 from models.terms import Terms
+from optimizer.placing.dealing import deal_light, deal_touching, over_domains
 from optimizer.placing.place import arrange, place, place_touching
 
 CLOSE = 2_000  # a plan within one part in this of its strategy's bound is good enough
@@ -63,14 +64,19 @@ class Completion:
         """The layers' placements; where none is known, one with light ranks."""
         patterns = self.terms.groups(s).ep
         given = zip(known, self._rows(), strict=True)
-        return tuple(p if p is not None else self._place(loads, top_k, s.ep, patterns) for p, (loads, top_k) in given)
+        return tuple(p if p is not None else self._place(loads, top_k, s, patterns) for p, (loads, top_k) in given)
 
     def _touching_few(self, known: tuple[RankContents | None, ...], s: Strategy) -> tuple[RankContents, ...]:
         """As `_light`, but no rank touches many experts either: what counts where weights are read for few tokens."""
         patterns, tokens = self.terms.groups(s).ep, self.terms.shape(s).group_tokens
         found = []
         for p, (loads, top_k) in zip(known, self._rows(), strict=True):
-            found.append(p if p is not None else arrange(place_touching(loads, s.ep, top_k, tokens), loads, top_k, patterns, tokens))
+            if p is not None:
+                found.append(p)
+            elif s.redundant:
+                found.append(over_domains(deal_touching(loads, s.ep, s.redundant, top_k, tokens), loads, top_k, patterns))
+            else:
+                found.append(arrange(place_touching(loads, s.ep, top_k, tokens), loads, top_k, patterns, tokens))
         return tuple(found)
 
     def _rows(self) -> list[tuple[tuple[int, ...], int]]:
@@ -79,17 +85,22 @@ class Completion:
         moe = [ffn for ffn in ffns if ffn is not None]
         return [(self.instance.load_of_moe_layer(n), ffn.top_k) for n, ffn in enumerate(moe)]
 
-    def _place(self, loads: tuple[int, ...], top_k: int, ep: int, patterns: tuple[Pattern, ...]) -> RankContents:
-        contents = self._contents.get((loads, ep)) or place(loads, ep)
+    def _place(self, loads: tuple[int, ...], top_k: int, s: Strategy, patterns: tuple[Pattern, ...]) -> RankContents:
+        if s.redundant:
+            return over_domains(deal_light(loads, s.ep, s.redundant), loads, top_k, patterns)
+        contents = self._contents.get((loads, s.ep)) or place(loads, s.ep)
         return arrange(contents, loads, top_k, patterns)
 
     def strengthen(self, plan: Plan, coarse_only: bool) -> bool:
         """Attack the layers of a plan whose heaviest rank is well above what is proved; whether anything was gained.
 
-        With `coarse_only`, layers of large counts are left alone: those seldom close to the last token.
+        With `coarse_only`, layers of large counts are left alone: those seldom close to the last token. With redundant slots
+        there are no arguments: the mean is what their bounds rest on, and what placements attain.
         """
         from optimizer.placing.solve import solve_placement
 
+        if plan.strategy.redundant:
+            return False
         gained, ranks = False, plan.strategy.ep
         for n, contents in enumerate(plan.placement):
             loads = self.instance.load_of_moe_layer(n)

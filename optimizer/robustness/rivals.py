@@ -16,11 +16,12 @@ from models.evaluate import evaluate, layer_profile, moe_layer_indices
 from models.instance import Instance
 from models.layout import stage_neighbours_cross
 from models.objective import value_of
-from models.placement import front
+from models.replicas import layer_front
 from models.result import Candidate
 from models.rules import violations
 from models.strategy import Plan, RankContents, Strategy, complete_stages
 from models.terms import Terms
+from optimizer.placing.dealing import deal_light
 from optimizer.robustness.chords import Point, bound_point, place_of, roundings, stays_above, without_limits
 
 MOST_CHORDS = 20_000  # strategies compared by chords; of more, a piece is cut first
@@ -126,7 +127,8 @@ def _first_bounds(bounds: Bounds, strategies: Iterable[Strategy]) -> Iterator[tu
 def started(instance: Instance, s: Strategy) -> Plan:
     """A plan of a strategy: stages as even as possible, placements by weight."""
     rows = (instance.load_of_moe_layer(n) for n in range(instance.architecture.moe_layers))
-    return Plan(s, complete_stages(instance.architecture.layer_count, s.pp), tuple(deal(row, s.ep) for row in rows))
+    placement = tuple(deal_light(row, s.ep, s.redundant) if s.redundant else deal(row, s.ep) for row in rows)
+    return Plan(s, complete_stages(instance.architecture.layer_count, s.pp), placement)
 
 
 @lru_cache(maxsize=4096)
@@ -216,7 +218,7 @@ def is_best_of_its_strategy(instance: Instance, plan: Plan) -> bool:
     for layer, at in moe_layer_indices(instance).items():
         ffn = terms.arch.layers[of_layer[layer]].moe
         assert ffn is not None, "a MoE layer"
-        every = front(instance.load_of_moe_layer(at), ffn.top_k, s.ep, shape.group_tokens, groups.ep)
+        every = layer_front(instance.load_of_moe_layer(at), ffn.top_k, s.ep, s.redundant, shape.group_tokens, groups.ep)
         ours = layer_profile(terms, s, plan, at, of_layer[layer])
         if not all(ours.within(other) for other, _ in every.options):
             return False

@@ -1,0 +1,108 @@
+"""A placement with redundant slots: replica counts by water-filling, then heaviest replica first. Not a proof."""
+
+from functools import lru_cache
+from heapq import heapify, heapreplace
+from math import log
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.layout import Pattern
+from models.placement import contiguous
+from models.replica_bounds import ONE, touches_below
+from models.routing import load_classes, routing_probability
+from models.strategy import RankContents
+from models.units import CERTAIN
+from optimizer.placing.place import order_ranks
+
+EXCHANGES = 400  # of two experts on two ranks, at most
+
+Counts = tuple[int, ...]
+"""replicas of each expert"""
+
+
+@lru_cache(maxsize=4096)
+def deal_light(loads: tuple[int, ...], ranks: int, redundant: int) -> RankContents:
+    """Every rank carries about the mean of the loads. Deterministic."""
+    if load_classes(loads) == 1:
+        return contiguous(len(loads), ranks, redundant)
+    counts = fill_water(loads, ranks, len(loads) + ranks * redundant)
+    return deal(tuple(w / c for w, c in zip(loads, counts, strict=True)), counts, ranks)
+
+
+@lru_cache(maxsize=4096)
+def deal_touching(loads: tuple[int, ...], ranks: int, redundant: int, top_k: int, tokens: int) -> RankContents:
+    """Ranks touch few experts, about equally many: replicas are those that `models.replica_bounds.least_touched` takes. Deterministic."""
+    once, everywhere = (touches_below(loads, top_k, tokens, c) for c in (1, ranks))
+    rises = sorted(range(len(loads)), key=lambda e: (ranks * everywhere[e] - once[e], e))
+    whole, part = divmod(ranks * redundant, ranks - 1)
+    counts = [1] * len(loads)
+    for e in rises[:whole]:
+        counts[e] = ranks
+    if part:
+        counts[rises[whole]] += part
+    by_count = {c: touches_below(loads, top_k, tokens, c) for c in set(counts)}
+    return deal(tuple(by_count[c][e] / ONE for e, c in enumerate(counts)), tuple(counts), ranks)
+
+
+def fill_water(loads: tuple[int, ...], ranks: int, slots: int) -> Counts:
+    """As many replicas as there are slots, the next one always to the expert with the largest share: the least maximum of shares."""
+    counts, heap = [1] * len(loads), [(-float(w), e) for e, w in enumerate(loads)]
+    heapify(heap)
+    for _ in range(slots - len(loads)):
+        e = heap[0][1]
+        counts[e] += 1
+        heapreplace(heap, (-loads[e] / counts[e] if counts[e] < ranks else 1.0, e))
+    return tuple(counts)
+
+
+def deal(weights: tuple[float, ...], counts: Counts, ranks: int) -> RankContents:
+    """Each expert's replicas, heaviest first, to the lightest ranks with a free slot; then exchanges while one makes two ranks lighter."""
+    slots, held, sums = sum(counts) // ranks, [set[int]() for _ in range(ranks)], [0.0] * ranks
+    for e in sorted(range(len(weights)), key=lambda e: (-weights[e], e)):
+        for _ in range(counts[e]):
+            free = [r for r in range(ranks) if len(held[r]) < slots]
+            lacking = [r for r in free if e not in held[r]]
+            if not lacking:  # some full rank lacks it; what that rank holds beyond a free one moves there
+                full = next(r for r in range(ranks) if e not in held[r])
+                moved = min(held[full] - held[free[0]])
+                held[full].remove(moved)
+                held[free[0]].add(moved)
+                sums[full], sums[free[0]] = sums[full] - weights[moved], sums[free[0]] + weights[moved]
+                lacking = [full]
+            best = min(lacking, key=lambda r: (sums[r], r))
+            held[best].add(e)
+            sums[best] += weights[e]
+    return _exchanged(np.array([sorted(rank) for rank in held]), np.array(weights))
+
+
+def _exchanged(held: NDArray[np.int64], weights: NDArray[np.float64]) -> RankContents:
+    """Exchanges of one expert of the heaviest rank for one of another rank, the best one first, until none helps."""
+    has = np.zeros((len(held), len(weights)), dtype=bool)
+    np.put_along_axis(has, held, True, axis=1)
+    for _ in range(EXCHANGES):
+        sums = weights[held].sum(axis=1)
+        heavy = int(sums.argmax())
+        moved = weights[held[heavy]][:, None, None] - weights[held][None]  # leaves the heaviest rank, [own item, rank, item]
+        larger = np.maximum(sums[heavy] - moved, sums[None, :, None] + moved)
+        larger[has[:, held[heavy]].T] = np.inf  # the other rank has ours already
+        larger[:, has[heavy][held]] = np.inf
+        own, rank, item = (int(n) for n in np.unravel_index(int(larger.argmin()), larger.shape))
+        if larger[own, rank, item] >= sums[heavy] * (1 - 1e-12):
+            break
+        ours, theirs = int(held[heavy, own]), int(held[rank, item])
+        held[heavy, own], held[rank, item] = theirs, ours
+        has[heavy, [ours, theirs]], has[rank, [ours, theirs]] = (False, True), (True, False)
+    return tuple(tuple(sorted(rank)) for rank in held.tolist())
+
+
+@lru_cache(maxsize=4096)
+def over_domains(contents: RankContents, loads: tuple[int, ...], top_k: int, patterns: tuple[Pattern, ...]) -> RankContents:
+    """The same contents on other ranks, so that few copies pass the busiest scale-out port: equal sums of -log(1 - p / c) per domain."""
+    total, counts = sum(loads), [0] * len(loads)
+    for rank in contents:
+        for e in rank:
+            counts[e] += 1
+    missed = [-log(max(1, CERTAIN - routing_probability(w, total, top_k, c)) / CERTAIN) for w, c in zip(loads, counts, strict=True)]
+    weights = np.array([sum(missed[e] for e in rank) for rank in contents])
+    return tuple(contents[r] for r in order_ranks(weights, tuple(p for p in patterns if max(p) > 0)))
