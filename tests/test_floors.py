@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from random_instances import random_instance
+from random_instances import random_instance, redundant_instance
 
 from models.bounds import Bounds
 from models.enumeration import Block, blocks, strategies
@@ -19,13 +19,14 @@ from models.terms import Terms
 from optimizer.factors import Survey, survey
 from optimizer.reading import read_record
 
-SEEDS = range(int(os.environ.get("SHARDPROOF_RANDOM_INSTANCES", "60")))
+COUNT = int(os.environ.get("SHARDPROOF_RANDOM_INSTANCES", "60"))
+SEEDS = [*range(COUNT), *range(-1, -1 - COUNT // 3, -1)]  # below 0: with redundant expert slots
 INSTANCES = Path(__file__).resolve().parent.parent / "instances"
 
 
 @cache
 def tables(seed: int) -> tuple[Instance, Bounds, Floors, list[Block], Survey]:
-    instance = random_instance(seed)
+    instance = random_instance(seed) if seed >= 0 else redundant_instance(-seed)
     terms = Terms(instance)
     bounds, floors, space = Bounds(instance, terms), Floors(instance, terms), list(blocks(instance))
     return instance, bounds, floors, space, survey(bounds, floors, space)
