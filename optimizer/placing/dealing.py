@@ -46,13 +46,13 @@ def deal_touching(loads: tuple[int, ...], ranks: int, redundant: int, top_k: int
 
 
 def fill_water(loads: tuple[int, ...], ranks: int, slots: int) -> Counts:
-    """As many replicas as there are slots, the next one always to the expert with the largest share: the least maximum of shares."""
-    counts, heap = [1] * len(loads), [(-float(w), e) for e, w in enumerate(loads)]
+    """As many replicas as there are slots, the next one to the expert with the largest share, of those with the fewest replicas."""
+    counts, heap = [1] * len(loads), [(-float(w), 1, e) for e, w in enumerate(loads)]
     heapify(heap)
     for _ in range(slots - len(loads)):
-        e = heap[0][1]
+        e = heap[0][2]
         counts[e] += 1
-        heapreplace(heap, (-loads[e] / counts[e] if counts[e] < ranks else 1.0, e))
+        heapreplace(heap, (-loads[e] / counts[e] if counts[e] < ranks else 1.0, counts[e], e))
     return tuple(counts)
 
 
