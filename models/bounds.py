@@ -109,7 +109,7 @@ class Bounds:
         self._kinds = [(len(list(same)), *kind) for kind, same in groupby(kinds)]
 
     def work(self, s: Strategy) -> int | str:
-        """A lower bound on the step of a strategy that keeps R1-R12, ns; or "memory" where no split fits.
+        """A lower bound on the step of a strategy that keeps R1-R12 and R20, ns; or "memory" where no split fits.
 
         step >= (m + PP - 1) * max(mean stage, longest layer), counting computation alone.
         """
@@ -124,7 +124,7 @@ class Bounds:
         return (s.microbatches + s.pp - 1) * max(-(-times[0] // s.pp), times[1])
 
     def fits(self, s: Strategy) -> bool:
-        """Whether some split of a strategy that keeps R1-R12 fits memory."""
+        """Whether some split of a strategy that keeps R1-R12 and R20 fits memory."""
         parts = s.replicas * s.dp * s.microbatches
         key = (parts, s.dp > 1, s.tp, s.cp, s.ep, s.etp, s.redundant, self._tied and s.pp == 1)
         sketch = self._sketches.get(key)

@@ -21,7 +21,7 @@ class Answer(NamedTuple):
     """What is true of an instance."""
 
     strategies: int
-    """how many keep the rules on strategies, R1-R12"""
+    """how many keep the rules on strategies, R1-R12 and R20"""
     feasible: int
     """strategies with at least one plan that keeps every rule"""
     refuted: Counter[str]
