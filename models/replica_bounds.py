@@ -55,20 +55,20 @@ def least_touched(loads: tuple[int, ...], top_k: int, ranks: int, slots: int, to
 @lru_cache(maxsize=4096)
 def touches_below(loads: tuple[int, ...], top_k: int, tokens: int, replicas: int) -> tuple[int, ...]:
     """1 - (1 - k * w / (replicas * sum of loads))**N of each expert, 2**-64, rounded down."""
-    total = sum(loads) * replicas
-    found = {w: ONE - _power_up(ONE - min(ONE, ONE * top_k * w // total), tokens) for w in set(loads)}
-    return tuple(found[w] for w in loads)
+    missed = (ONE,) * len(loads)
+    for bit in range(tokens.bit_length()):
+        if tokens >> bit & 1:
+            missed = tuple(-(-a * b >> 64) for a, b in zip(missed, missed_above(loads, top_k, replicas, bit), strict=True))
+    return tuple(ONE - m for m in missed)
 
 
-def _power_up(base: int, exponent: int) -> int:
-    """base**exponent for 0 <= base <= 1 in 2**-64, rounded up and at most 1."""
-    result = ONE
-    while exponent and result:
-        if exponent & 1:
-            result = ceil_div(result * base, ONE)
-        base = ceil_div(base * base, ONE)
-        exponent >>= 1
-    return result
+@lru_cache(maxsize=16_384)
+def missed_above(loads: tuple[int, ...], top_k: int, replicas: int, doublings: int) -> tuple[int, ...]:
+    """For each expert the chance that 2**doublings tokens miss one of its replicas, 2**-64, rounded up at every step."""
+    if doublings == 0:
+        total = sum(loads) * replicas
+        return tuple(ONE - min(ONE, ONE * top_k * w // total) for w in loads)
+    return tuple(-(-m * m >> 64) for m in missed_above(loads, top_k, replicas, doublings - 1))
 
 
 @lru_cache(maxsize=65_536)

@@ -1,5 +1,7 @@
 """Strategies completed to plans: the best split, and for large layers a good placement with what is proved about it."""
 
+from collections.abc import Iterator
+
 from models.bounds import Bounds
 from models.certificate import Fact
 from models.evaluate import evaluate
@@ -13,7 +15,7 @@ from models.routing import load_classes
 from models.rules import plan_violations
 from models.strategy import Plan, RankContents, Strategy
 from models.terms import Terms
-from optimizer.placing.dealing import deal_light, deal_touching, over_domains
+from optimizer.placing.dealing import WAYS, deal, over_domains
 from optimizer.placing.place import arrange, place, place_touching
 
 CLOSE = 2_000  # a plan within one part in this of its strategy's bound is good enough
@@ -21,6 +23,10 @@ WORTHWHILE = 2_000  # a layer is left alone when its heaviest rank is within one
 COARSE = 20_000  # counts per rank up to this are expected to be placed and proved exactly
 ROUNDS = 150  # of column generation, for one layer
 MOST_ATTEMPTS = 400  # layers attacked in one search
+
+
+Known = tuple[RankContents | None, ...]
+"""the placement of each MoE layer, where bounds are exact"""
 
 
 class Completion:
@@ -48,11 +54,13 @@ class Completion:
             evaluation = evaluate(self.instance, plan, self.terms)
             assert evaluation.step_ns == solution.step_ns, "exact bounds are attained"
             return bound, Candidate(plan, evaluation.value)
-        light = self._candidate(s, solution.split.stages, placements)
-        if light is not None and light.value - bound <= bound // CLOSE:
-            return bound, light
-        few = self._candidate(s, solution.split.stages, self._touching_few(solution.placements, s))
-        return bound, min((c for c in (light, few) if c is not None), key=lambda c: c.value, default=None)
+        best, near = self._candidate(s, solution.split.stages, placements), 0 if s.redundant else bound // CLOSE
+        for placements in self._others(solution.placements, s):
+            if best is not None and best.value - bound <= near:
+                break
+            found = self._candidate(s, solution.split.stages, placements)
+            best = min((c for c in (best, found) if c is not None), key=lambda c: c.value, default=None)
+        return bound, best
 
     def _candidate(self, s: Strategy, stages: tuple[int, ...], placements: tuple[RankContents, ...]) -> Candidate | None:
         """The plan with its value, if it runs."""
@@ -60,23 +68,36 @@ class Completion:
         evaluation = evaluate(self.instance, plan, self.terms)
         return None if any(plan_violations(self.instance, plan, evaluation)) else Candidate(plan, evaluation.value)
 
-    def _light(self, known: tuple[RankContents | None, ...], s: Strategy) -> tuple[RankContents, ...]:
+    def _light(self, known: Known, s: Strategy) -> tuple[RankContents, ...]:
         """The layers' placements; where none is known, one with light ranks."""
+        if s.redundant:
+            return self._dealt(known, s, 0)
         patterns = self.terms.groups(s).ep
         given = zip(known, self._rows(), strict=True)
-        return tuple(p if p is not None else self._place(loads, top_k, s, patterns) for p, (loads, top_k) in given)
+        return tuple(p if p is not None else self._place(loads, top_k, s.ep, patterns) for p, (loads, top_k) in given)
 
-    def _touching_few(self, known: tuple[RankContents | None, ...], s: Strategy) -> tuple[RankContents, ...]:
-        """As `_light`, but no rank touches many experts either: what counts where weights are read for few tokens."""
+    def _others(self, known: Known, s: Strategy) -> Iterator[tuple[RankContents, ...]]:
+        """Placements to try after `_light`: what counts where weights are read for few tokens."""
+        if s.redundant:
+            yield from (self._dealt(known, s, way) for way in WAYS[1:])
+        else:
+            yield self._touching_few(known, s)
+
+    def _dealt(self, known: Known, s: Strategy, way: int) -> tuple[RankContents, ...]:
+        """The layers' placements with redundant slots; where none is known, one of this kind."""
+        patterns, tokens, found = self.terms.groups(s).ep, self.terms.shape(s).group_tokens, []
+        for p, (loads, top_k) in zip(known, self._rows(), strict=True):
+            if p is None:
+                p = over_domains(deal(way, loads, s.ep, s.redundant, top_k, tokens), loads, top_k, patterns)
+            found.append(p)
+        return tuple(found)
+
+    def _touching_few(self, known: Known, s: Strategy) -> tuple[RankContents, ...]:
+        """As `_light`, but no rank touches many experts either."""
         patterns, tokens = self.terms.groups(s).ep, self.terms.shape(s).group_tokens
         found = []
         for p, (loads, top_k) in zip(known, self._rows(), strict=True):
-            if p is not None:
-                found.append(p)
-            elif s.redundant:
-                found.append(over_domains(deal_touching(loads, s.ep, s.redundant, top_k, tokens), loads, top_k, patterns))
-            else:
-                found.append(arrange(place_touching(loads, s.ep, top_k, tokens), loads, top_k, patterns, tokens))
+            found.append(p if p is not None else arrange(place_touching(loads, s.ep, top_k, tokens), loads, top_k, patterns, tokens))
         return tuple(found)
 
     def _rows(self) -> list[tuple[tuple[int, ...], int]]:
@@ -85,10 +106,8 @@ class Completion:
         moe = [ffn for ffn in ffns if ffn is not None]
         return [(self.instance.load_of_moe_layer(n), ffn.top_k) for n, ffn in enumerate(moe)]
 
-    def _place(self, loads: tuple[int, ...], top_k: int, s: Strategy, patterns: tuple[Pattern, ...]) -> RankContents:
-        if s.redundant:
-            return over_domains(deal_light(loads, s.ep, s.redundant), loads, top_k, patterns)
-        contents = self._contents.get((loads, s.ep)) or place(loads, s.ep)
+    def _place(self, loads: tuple[int, ...], top_k: int, ep: int, patterns: tuple[Pattern, ...]) -> RankContents:
+        contents = self._contents.get((loads, ep)) or place(loads, ep)
         return arrange(contents, loads, top_k, patterns)
 
     def strengthen(self, plan: Plan, coarse_only: bool) -> bool:

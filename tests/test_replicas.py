@@ -30,7 +30,7 @@ from models.rules import violations
 from models.strategy import DEGREES, Degrees, Plan, PlanFile, RankContents, Strategy, fill_degrees
 from models.terms import Terms
 from optimizer.completion import Completion
-from optimizer.placing.dealing import deal_light, deal_touching
+from optimizer.placing.dealing import WAYS, deal
 from optimizer.search import Options, claim_of, find, judge
 
 SMALL = settings(max_examples=60, deadline=None)
@@ -116,7 +116,7 @@ def test_bounds_on_a_large_layer_are_close_to_a_placement_of_it() -> None:
     loads = tuple(round(1000 * 2 ** rng.gauss(0, 1.2)) for _ in range(64))
     for ranks, redundant in ((16, 1), (16, 2), (32, 1)):
         slots, patterns = 64 // ranks + redundant, ((0,) * ranks,)
-        found = profile(deal_light(loads, ranks, redundant), loads, 8, 20_000, patterns)
+        found = profile(deal(0, loads, ranks, redundant, 8, 20_000), loads, 8, 20_000, patterns)
         low = least_profile(loads, 8, ranks, redundant, 20_000, patterns)
         assert low.within(found)
         assert found.tokens <= low.tokens * 1.01
@@ -146,7 +146,7 @@ def test_dealt_placements_fill_every_slot_with_different_experts() -> None:
         experts, ranks = rng.choice([(4, 2), (6, 3), (8, 4), (12, 4), (6, 6), (9, 3)])
         redundant = rng.randint(1, experts - experts // ranks)
         loads = (1, *(rng.choice([0, 1, 2, 3, 50]) for _ in range(experts - 1)))
-        for contents in (deal_light(loads, ranks, redundant), deal_touching(loads, ranks, redundant, 2, 5)):
+        for contents in (deal(way, loads, ranks, redundant, 2, 5) for way in WAYS):
             assert is_placement(contents, experts, experts // ranks + redundant)
 
 

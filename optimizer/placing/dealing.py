@@ -21,42 +21,49 @@ Counts = tuple[int, ...]
 """replicas of each expert"""
 
 
-@lru_cache(maxsize=4096)
-def deal_light(loads: tuple[int, ...], ranks: int, redundant: int) -> RankContents:
-    """Every rank carries about the mean of the loads. Deterministic."""
-    if load_classes(loads) == 1:
+WAYS = range(6)
+"""of `deal`: the redundant slots shared out between light ranks and few touched experts"""
+
+
+@lru_cache(maxsize=16_384)
+def deal(way: int, loads: tuple[int, ...], ranks: int, redundant: int, top_k: int, tokens: int) -> RankContents:
+    """A placement of one kind. Deterministic.
+
+    Way 0: all redundant slots make heavy experts light, so that every rank carries about the mean. Ways 1 to 4: a quarter of
+    them each time less, the others hold experts that are seldom touched. Way 5: as way 4, but ranks are even in touched experts.
+    """
+    if load_classes(loads) == 1 and way == 0:
         return contiguous(len(loads), ranks, redundant)
-    counts = fill_water(loads, ranks, len(loads) + ranks * redundant)
-    return deal(tuple(w / c for w, c in zip(loads, counts, strict=True)), counts, ranks)
-
-
-@lru_cache(maxsize=4096)
-def deal_touching(loads: tuple[int, ...], ranks: int, redundant: int, top_k: int, tokens: int) -> RankContents:
-    """Ranks touch few experts, about equally many: replicas are those that `models.replica_bounds.least_touched` takes. Deterministic."""
-    once, everywhere = (touches_below(loads, top_k, tokens, c) for c in (1, ranks))
-    rises = sorted(range(len(loads)), key=lambda e: (ranks * everywhere[e] - once[e], e))
-    whole, part = divmod(ranks * redundant, ranks - 1)
-    counts = [1] * len(loads)
-    for e in rises[:whole]:
-        counts[e] = ranks
-    if part:
-        counts[rises[whole]] += part
+    light = ranks * redundant * max(0, 4 - way) // 4
+    counts = fill_cheaply(fill_water(loads, ranks, light), loads, ranks, ranks * redundant - light, top_k, tokens)
+    if way < 5:
+        return deal_even(tuple(w / c for w, c in zip(loads, counts, strict=True)), counts, ranks)
     by_count = {c: touches_below(loads, top_k, tokens, c) for c in set(counts)}
-    return deal(tuple(by_count[c][e] / ONE for e, c in enumerate(counts)), tuple(counts), ranks)
+    return deal_even(tuple(by_count[c][e] / ONE for e, c in enumerate(counts)), counts, ranks)
 
 
-def fill_water(loads: tuple[int, ...], ranks: int, slots: int) -> Counts:
-    """As many replicas as there are slots, the next one to the expert with the largest share, of those with the fewest replicas."""
+def fill_cheaply(start: Counts, loads: tuple[int, ...], ranks: int, more: int, top_k: int, tokens: int) -> Counts:
+    """So many more replicas, of the experts whose touches grow least from one rank to all, as many of each as there are ranks."""
+    counts = list(start)
+    once, everywhere = (touches_below(loads, top_k, tokens, c) for c in (1, ranks))
+    for e in sorted(range(len(loads)), key=lambda e: (ranks * everywhere[e] - once[e], e)):
+        added = min(more, ranks - counts[e])
+        counts[e], more = counts[e] + added, more - added
+    return tuple(counts)
+
+
+def fill_water(loads: tuple[int, ...], ranks: int, more: int) -> Counts:
+    """A replica of each expert and so many more, the next one to the largest share, of equal ones to that with the fewest replicas."""
     counts, heap = [1] * len(loads), [(-float(w), 1, e) for e, w in enumerate(loads)]
     heapify(heap)
-    for _ in range(slots - len(loads)):
+    for _ in range(more):
         e = heap[0][2]
         counts[e] += 1
         heapreplace(heap, (-loads[e] / counts[e] if counts[e] < ranks else 1.0, counts[e], e))
     return tuple(counts)
 
 
-def deal(weights: tuple[float, ...], counts: Counts, ranks: int) -> RankContents:
+def deal_even(weights: tuple[float, ...], counts: Counts, ranks: int) -> RankContents:
     """Each expert's replicas, heaviest first, to the lightest ranks with a free slot; then exchanges while one makes two ranks lighter."""
     slots, held, sums = sum(counts) // ranks, [set[int]() for _ in range(ranks)], [0.0] * ranks
     for e in sorted(range(len(weights)), key=lambda e: (-weights[e], e)):

@@ -22,7 +22,7 @@ from models.result import Candidate
 from models.rules import violations
 from models.strategy import Plan, RankContents, Strategy, complete_stages
 from models.terms import Terms
-from optimizer.placing.dealing import deal_light
+from optimizer.placing.dealing import deal as deal_replicas
 from optimizer.robustness.chords import Point, bound_point, place_of, roundings, stays_above, without_limits
 
 MOST_CHORDS = 20_000  # strategies compared by chords; of more, a piece is cut first
@@ -156,7 +156,7 @@ def _first_bounds(bounds: Bounds, strategies: Iterable[Strategy]) -> Iterator[tu
 def started(instance: Instance, s: Strategy) -> Plan:
     """A plan of a strategy: stages as even as possible, placements by weight."""
     rows = (instance.load_of_moe_layer(n) for n in range(instance.architecture.moe_layers))
-    placement = tuple(deal_light(row, s.ep, s.redundant) if s.redundant else deal(row, s.ep) for row in rows)
+    placement = tuple(deal_replicas(0, row, s.ep, s.redundant, 1, 1) if s.redundant else deal(row, s.ep) for row in rows)
     return Plan(s, complete_stages(instance.architecture.layer_count, s.pp), placement)
 
 
