@@ -57,7 +57,7 @@ def redundant_instance(seed: int) -> Instance:
         if engine is not None:
             add_engine(engine, content)
         instance = _read(content)
-        if solvable(instance, 2, 800) and any(s.redundant for s in strategies(instance)):
+        if solvable(instance, 2, 500) and any(s.redundant for s in strategies(instance)):
             return _tighten(rng, instance, 0.3)
 
 

@@ -25,7 +25,7 @@ from optimizer.check import confirm
 from optimizer.enumerate import Effort, enumerate_space
 
 COUNT = int(os.environ.get("SHARDPROOF_RANDOM_INSTANCES", "150"))
-SEEDS = [*range(COUNT), *range(-1, -1 - COUNT // 3, -1)]
+SEEDS = [*range(COUNT), *range(-1, -1 - COUNT // 4, -1)]
 EPSILON_PPM = 50_000
 
 

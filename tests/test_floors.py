@@ -20,7 +20,7 @@ from optimizer.factors import Survey, survey
 from optimizer.reading import read_record
 
 COUNT = int(os.environ.get("SHARDPROOF_RANDOM_INSTANCES", "60"))
-SEEDS = [*range(COUNT), *range(-1, -1 - COUNT // 3, -1)]  # below 0: with redundant expert slots
+SEEDS = [*range(COUNT), *range(-1, -1 - COUNT // 6, -1)]  # below 0: with redundant expert slots
 INSTANCES = Path(__file__).resolve().parent.parent / "instances"
 
 
