@@ -15,6 +15,7 @@ from models.placement import least_reach
 from models.units import CERTAIN, WHOLE, ceil_div
 
 ONE = 1 << 64  # certainty in the fixed point of this module
+MOST_SPREAD = 32  # domains of one expert that are told apart
 
 
 @lru_cache(maxsize=65_536)
@@ -95,21 +96,37 @@ def _missed(loads: tuple[int, ...], top_k: int, domains: int, redundant: int) ->
     so of all factors (1 - q / (m + 1))**(m + 1) / (1 - q / m)**m at most the `redundant` largest enter. Where q >= 1 the expert
     is taken to lie in all domains.
     """
-    total, found, gains = sum(loads), ONE, list[int]()
+    total, found, gains = sum(loads), ONE, list[tuple[int, int]]()
     steps = {w: _spread(top_k * w, total, domains) for w in set(loads)}
     for w in loads:
-        first, *rest = steps[w]
+        first, rest = steps[w]
         found = ceil_div(found * first, ONE)
         gains += rest
-    for gain in sorted(gains, reverse=True)[:redundant]:
-        found = ceil_div(found * gain, ONE)
+    for gain, times in sorted(gains, reverse=True):
+        taken = min(redundant, times)
+        found, redundant = ceil_div(found * _power_up(gain, taken), ONE), redundant - taken
     return min(found, ONE)
 
 
-def _spread(share: int, total: int, domains: int) -> tuple[int, ...]:
-    """(1 - q / m)**m for q = share / total and m = 1, and by what it grows from each m < domains to the next; 2**-64, rounded up."""
+def _spread(share: int, total: int, domains: int) -> tuple[int, list[tuple[int, int]]]:
+    """(1 - q / m)**m for q = share / total and m = 1; by what it grows into each m <= domains, and how often; 2**-64, rounded up.
+
+    m * log(1 - q / m) is concave in m, so the factors fall, and the one into m = MOST_SPREAD stands for all later ones.
+    """
     if share >= total:
-        return (ceil_div(ONE * max(0, total * domains - share) ** domains, (total * domains) ** domains),)
-    missed = [((total * m - share) ** m, (total * m) ** m) for m in range(1, domains + 1)]
-    grown = ((b * q, r * a) for (a, q), (b, r) in pairwise(missed))  # (b / r) / (a / q)
-    return tuple(ceil_div(ONE * a, b) for a, b in (missed[0], *grown))
+        return ceil_div(ONE * max(0, total * domains - share) ** domains, (total * domains) ** domains), []
+    most = min(domains, MOST_SPREAD)
+    missed = [((total * m - share) ** m, (total * m) ** m) for m in range(1, most + 1)]
+    grown = [(ceil_div(ONE * b * q, r * a), 1) for (a, q), (b, r) in pairwise(missed)]  # (b / r) / (a / q)
+    return ceil_div(ONE * missed[0][0], missed[0][1]), [*grown[:-1], *((gain, domains - most + 1) for gain, _ in grown[-1:])]
+
+
+def _power_up(base: int, exponent: int) -> int:
+    """base**exponent, 2**-64, rounded up at every step."""
+    result = ONE
+    while exponent:
+        if exponent & 1:
+            result = ceil_div(result * base, ONE)
+        base = ceil_div(base * base, ONE)
+        exponent >>= 1
+    return result
