@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, JsonValue, ValidationError
 
 from models.arguments import Argument
+from models.expert_map import ExpertMap
 from models.instance import Instance
 from models.packing import MOST_DIGITS, Natural, Problem, Refused
 from models.record import Name, Record, StopAtFirst
@@ -122,7 +123,7 @@ class Placement(Record):
     argument: Argument | None
 
 
-Claimed = Annotated[Optimal | Bounded | Infeasible | Broken | Placement, Field(discriminator="kind")]
+Claimed = Annotated[Optimal | Bounded | Infeasible | Broken | Placement | ExpertMap, Field(discriminator="kind")]
 
 
 class Fact(Record):
@@ -210,8 +211,8 @@ def _refuse(text: str) -> Any:
     raise NotACertificate(f"{text[:40]} is not an integer")
 
 
-_TAGGED = ("claim", "argument", "together", "apart")
-_TAGS = ("optimal", "bounded", "infeasible", "broken", "placement", "prices", "split", "branch")
+_TAGGED = ("claim", "argument", "together", "apart", "fewer", "more")
+_TAGS = ("optimal", "bounded", "infeasible", "broken", "placement", "expert_map", "prices", "split", "branch", "steps", "counts", "nodes")
 
 
 def _place(location: Sequence[str | int]) -> str:

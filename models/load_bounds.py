@@ -43,3 +43,15 @@ def least_load(loads: tuple[int, ...], ranks: int, slots: int) -> int:
     if ranks * slots == len(loads):
         return least_maximum(loads, ranks)
     return max(mean_bound(loads, ranks), replica_bound(loads, ranks, slots))
+
+
+def fixed_bound(loads: tuple[int, ...], counts: tuple[int, ...], ranks: int) -> int:
+    """Where the replicas of each expert are given: `least_maximum` of all replicas, floor(w_e / c_e) each."""
+    sizes = tuple(w // c for w, c in zip(loads, counts, strict=True) for _ in range(c))
+    return max(mean_bound(loads, ranks), least_maximum(sizes, ranks))
+
+
+def home_bound(loads: tuple[int, ...], homes: tuple[int, ...], ranks: int, nodes: int, slots: int) -> int:
+    """Where every replica lies on its expert's home node: the largest of `least_load` over the nodes, each for its own experts."""
+    own = [tuple(w for w, home in zip(loads, homes, strict=True) if home == n) for n in range(nodes)]
+    return max(least_load(of_node, ranks // nodes, slots) for of_node in own if of_node)

@@ -14,6 +14,7 @@ from models.certificate import Bounded, Broken, Certificate, Infeasible, Optimal
 from models.enumeration import Block, blocks
 from models.errors import VerificationError
 from models.evaluate import evaluate
+from models.expert_map import ExpertMap, examine
 from models.floors import Floors, root_bound
 from models.instance import Instance
 from models.objective import Value, value_of
@@ -83,6 +84,11 @@ class _Checker:
         if isinstance(self.claim, Placement):
             self._about_no_instance()
             check_placement(self.claim, self.budget)
+            return self.tally
+        if isinstance(self.claim, ExpertMap):
+            self._about_no_instance()
+            for n, layer in enumerate(self.claim.layers):
+                examine(self.claim.setting, layer, self.budget, f"claim.layers.{n}")
             return self.tally
         self.instance = self._instance()
         self.terms = Terms(self.instance)

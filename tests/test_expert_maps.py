@@ -15,8 +15,8 @@ from test_loads import checked
 
 from models.errors import InputError
 from models.strategy import RankContents
-from optimizer.placing.map_files import WRITERS
-from optimizer.placing.maps import BY_MOE_LAYER, ExpertMap, contents_of, ranks_of, read_map
+from optimizer.mapping.map_files import WRITERS
+from optimizer.mapping.maps import BY_MOE_LAYER, ExpertMap, contents_of, ranks_of, read_map
 
 Layers = Mapping[int, RankContents]
 

@@ -18,7 +18,7 @@ from test_reading import REMEDY
 
 from models.errors import InputError
 from optimizer.outcomes import one_line
-from optimizer.placing.loads import LoadMatrix, read_loads, read_workloads
+from optimizer.mapping.loads import LoadMatrix, read_loads, read_workloads
 
 Rows = list[list[int]]
 

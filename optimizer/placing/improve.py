@@ -12,6 +12,7 @@ from models.strategy import RankContents
 
 Integers = NDArray[np.int64]
 MOST_BITS = 52  # int64 sums of products with 0-1 stay far from overflow
+NEVER = 1 << 62  # heavier than any rank
 UNIT = 1 << 40  # what a target of several is scaled to
 KICK = 5  # every so many fruitless steps the heaviest rank takes part in the random exchange
 SLACK = 50  # and becomes heavier by at most one part in this
@@ -30,7 +31,7 @@ def improve(loads: tuple[int, ...], ranks: int, target: int, effort: int, seed: 
     """
     shift = max(0, sum(loads).bit_length() - MOST_BITS)
     weights = np.array([[w >> shift for w in loads]], dtype=np.int64)
-    return _run(_State(weights, ranks, target >> shift, given, Random(seed)), effort)
+    return _run(_State(weights, _heaviest_first(weights[0].tolist(), ranks, given), target >> shift, Random(seed)), effort)
 
 
 def improve_all(rows: tuple[tuple[int, ...], ...], ranks: int, targets: tuple[int, ...], effort: int, seed: int = 0) -> RankContents:
@@ -38,7 +39,18 @@ def improve_all(rows: tuple[tuple[int, ...], ...], ranks: int, targets: tuple[in
     scaled = [[w * UNIT // max(1, target) for w in row] for row, target in zip(rows, targets, strict=True)]
     shift = max(0, max(map(sum, scaled)).bit_length() - MOST_BITS)
     weights = np.array([[w >> shift for w in row] for row in scaled], dtype=np.int64)
-    return _run(_State(weights, ranks, UNIT >> shift, (), Random(seed)), effort)
+    return _run(_State(weights, _heaviest_first(weights.max(axis=0).tolist(), ranks, ()), UNIT >> shift, Random(seed)), effort)
+
+
+def improve_replicas(
+    weights: Integers, contents: RankContents, zones: tuple[int, ...], target: int, effort: int, seed: int = 0
+) -> RankContents:
+    """As `improve`, from complete contents in which experts may have several replicas: `weights` [row, expert] of one replica each.
+
+    `zones` says which zone each rank lies in: no expert comes to lie twice in one. The largest load of
+    any rank in any row is made small.
+    """
+    return _run(_State(weights, np.array(contents), target, Random(seed), np.array(zones)), effort)
 
 
 def _run(state: "_State", effort: int) -> RankContents:
@@ -56,9 +68,11 @@ def _run(state: "_State", effort: int) -> RankContents:
 class _State:
     """Which items each rank holds, and what they weigh: [row, item], and in all [row, rank]."""
 
-    def __init__(self, weights: Integers, ranks: int, target: int, given: RankContents, random: Random) -> None:
-        self.weights, self.target, self.random = weights, target, random
-        self.held = _heaviest_first(weights.max(axis=0).tolist(), ranks, given)
+    def __init__(self, weights: Integers, held: Integers, target: int, random: Random, zones: Integers | None = None) -> None:
+        self.weights, self.held, self.target, self.random, self.zones = weights, held, target, random, zones
+        if zones is not None:
+            self.within = np.zeros((int(zones.max()) + 1, weights.shape[1]), dtype=np.bool_)
+            self.within[np.repeat(zones, held.shape[1]), held.ravel()] = True
         self.load: Integers = weights[:, self.held].sum(axis=2)
         self.moved = min(self.held.shape[1], MOST_MOVED)
         self.shares = shares(self.moved)
@@ -108,7 +122,20 @@ class _State:
             first = load[a] - weights[own].sum() + weights[items] @ self.shares.T
             second = (load[a] + load[partners])[:, None] - first
             worst = np.maximum(worst, np.maximum(first, second))
+        if self.zones is not None:
+            self._forbid(a, own, partners, items[:, self.moved :], worst)
         return items, worst
+
+    def _forbid(self, a: int, own: Integers, partners: Integers, other: Integers, worst: Integers) -> None:
+        """Rule out the shares that bring an expert into a zone that holds it already."""
+        assert self.zones is not None
+        here, there = self.zones[a], self.zones[partners]
+        elsewhere = (there != here)[:, None]
+        stays = self.within[there][:, own] & elsewhere
+        comes = self.within[here][other] & elsewhere
+        if stays.any() or comes.any():
+            leaving, entering = 1 - self.shares[:, : self.moved], self.shares[:, self.moved :]
+            worst[(stays @ leaving.T + comes @ entering.T) > 0] = NEVER
 
     def _any(self, wanted: NDArray[np.bool_]) -> int:
         """The position of a random true entry."""
@@ -117,6 +144,9 @@ class _State:
 
     def _apply(self, a: int, mine: list[int], b: int, theirs: list[int], items: Integers, share: int) -> None:
         to_first = self.shares[share].astype(bool)
+        if self.zones is not None:
+            self.within[self.zones[a], self.held[a, mine]] = self.within[self.zones[b], self.held[b, theirs]] = False
+            self.within[self.zones[a], items[to_first]] = self.within[self.zones[b], items[~to_first]] = True
         self.held[a, mine], self.held[b, theirs] = items[to_first], items[~to_first]
         for rank in (a, b):
             self.load[:, rank] = self.weights[:, self.held[rank]].sum(axis=1)

@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.errors import InputError
-from optimizer.placing.counts import MOST_BYTES, Ints, Tally, shown, sum_passes
-from optimizer.placing.plain_json import parse_json
+from optimizer.mapping.counts import MOST_BYTES, Ints, Tally, shown, sum_passes
+from optimizer.mapping.plain_json import parse_json
 
 _MOST_HEADER = 8_000_000  # bytes
 _MOST_TOGETHER = 2_000_000_000  # bytes of all ranks

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from models.errors import InputError
-from optimizer.placing.counts import MOST_BYTES, Ints, check_shape, sum_passes
+from optimizer.mapping.counts import MOST_BYTES, Ints, check_shape, sum_passes
 
 _MAGIC = b"\x93NUMPY"
 _MOST_HEADER = 65_536  # bytes

@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from models.errors import InputError
-from optimizer.placing.arrays import read_npy
-from optimizer.placing.counts import BELOW, Ints, check_shape
-from optimizer.placing.load_texts import read_csv, read_json, read_json_lines, read_log
-from optimizer.placing.safetensors import read_statistics
+from optimizer.mapping.arrays import read_npy
+from optimizer.mapping.counts import BELOW, Ints, check_shape
+from optimizer.mapping.load_texts import read_csv, read_json, read_json_lines, read_log
+from optimizer.mapping.safetensors import read_statistics
 
 _READERS: dict[str, Callable[[Path], Ints]] = {
     ".npy": read_npy,

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from models.errors import InputError
-from optimizer.placing.counts import MOST_BYTES, MOST_JSON_BYTES, MOST_LAYERS, MOST_ROWS, Ints, Tally, from_lists, number, row_of, shown
-from optimizer.placing.plain_json import parse_json
+from optimizer.mapping.counts import MOST_BYTES, MOST_JSON_BYTES, MOST_LAYERS, MOST_ROWS, Ints, Tally, from_lists, number, row_of, shown
+from optimizer.mapping.plain_json import parse_json
 from optimizer.reading import read_text
 
 _DUMP = re.compile(

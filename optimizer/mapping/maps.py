@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from models.errors import InputError
 from models.strategy import RankContents
-from optimizer.placing.counts import MOST_EXPERTS, MOST_LAYERS, shown
+from optimizer.mapping.counts import MOST_EXPERTS, MOST_LAYERS, shown
 from optimizer.reading import read_data
 
 BY_MOE_LAYER = ("vllm-ascend", "vllm-plugin")  # kinds that number the MoE layers alone, from 0; the others all layers of the model

@@ -1,0 +1,123 @@
+"""A whole layer of redundant slots as one CP-SAT model, for small ones.
+
+x[e, c, j] is 1 iff expert e has c replicas, one of them on rank j:
+
+    sum_c z[e, c] = 1;  sum_j x[e, c, j] = c z[e, c];  sum over e, c of x[e, c, j] = slots, for each rank j
+    load of rank j under workload s: sum M / c load_se x[e, c, j] <= top_s, M = lcm of the counts
+    with homes: sum over c and the ranks of the home node of x >= 1;  load off home within its limit
+
+Equal ranks are numbered by first use, heaviest expert first, where nothing tells nodes apart.
+"""
+
+from collections.abc import Iterable
+from math import lcm
+
+from ortools.sat.python import cp_model
+
+from models.map_arguments import MapProblem
+from models.strategy import RankContents
+from models.units import PPM
+from optimizer.encoding.guard import UnsafeModel, guard
+
+MOST_REPLICAS = 6
+LARGEST = 1 << 28  # of a workload's total times M; larger ones are scaled down
+
+
+class MapModel:
+    """The rows and variables of one layer."""
+
+    def __init__(self, problem: MapProblem, loads: tuple[tuple[int, ...], ...], weights: tuple[int, ...] | None) -> None:
+        self.problem, self.model = problem, cp_model.CpModel()
+        self.counts = [[c for c in problem.replicas(e) if c <= MOST_REPLICAS] for e in range(len(problem.loads))]
+        self.unit = lcm(*(c for counts in self.counts for c in counts))
+        self.x = {
+            (e, c, j): self.model.new_bool_var(f"x[{e},{c},{j}]")
+            for e, counts in enumerate(self.counts)
+            for c in counts
+            for j in range(problem.ranks)
+        }
+        self._place()
+        if problem.homes is None:
+            self._number_ranks()
+        self._weigh(_scaled(loads, self.unit), weights)
+
+    def _place(self) -> None:
+        """Every expert its replicas, every rank its slots, every home a replica."""
+        p = self.problem
+        for e, counts in enumerate(self.counts):
+            chosen = {c: self.model.new_bool_var(f"z[{e},{c}]") for c in counts}
+            self.model.add_exactly_one(chosen.values())
+            for c, picked in chosen.items():
+                self.model.add(_sum(self.x[e, c, j] for j in range(p.ranks)) == c * picked)
+            if p.homes is not None:
+                here = range(p.homes[e] * p.per_node, (p.homes[e] + 1) * p.per_node)
+                self.model.add(_sum(self.x[e, c, j] for c in counts for j in here) >= 1)
+        for j in range(p.ranks):
+            self.model.add(_sum(self.x[e, c, j] for e, counts in enumerate(self.counts) for c in counts) == p.slots)
+
+    def _weigh(self, rows: list[list[int]], weights: tuple[int, ...] | None) -> None:
+        """The largest load of each workload; the worst of them, or their weighted sum, is minimised."""
+        p, tops = self.problem, []
+        for s, row in enumerate(rows):
+            top = self.model.new_int_var(0, sum(row) * self.unit, f"top[{s}]")
+            tops.append(top)
+            share = {(e, c): row[e] * (self.unit // c) for e, counts in enumerate(self.counts) for c in counts}
+            for j in range(p.ranks):
+                self.model.add(cp_model.LinearExpr.weighted_sum([self.x[e, c, j] for e, c in share], list(share.values())) <= top)
+            if p.homes is not None and p.off_home_ppm is not None:
+                away = [(e, c, j) for e, c, j in self.x if j // p.per_node != p.homes[e]]
+                limit = sum(row) * self.unit * p.off_home_ppm // PPM
+                terms = [self.x[k] for k in away], [share[e, c] for e, c, _ in away]
+                self.model.add(cp_model.LinearExpr.weighted_sum(*terms) <= limit)
+        if weights is not None:
+            self.model.minimize(cp_model.LinearExpr.weighted_sum(tops, list(weights)))
+            return
+        worst = self.model.new_int_var(0, max(sum(row) for row in rows) * self.unit, "worst")
+        for top in tops:
+            self.model.add(worst >= top)
+        self.model.minimize(worst)
+
+    def _number_ranks(self) -> None:
+        """The i-th heaviest expert lies on the first (i + 1) * most ranks."""
+        order = sorted(range(len(self.counts)), key=lambda e: (-self.problem.loads[e], e))
+        first = 0
+        for e in order:
+            first += max(self.counts[e])
+            for c in self.counts[e]:
+                for j in range(first, self.problem.ranks):
+                    self.model.add(self.x[e, c, j] == 0)
+
+    def solve(self, hint: RankContents, deterministic: float, seed: int) -> RankContents | None:
+        """The best contents found within deterministic seconds; None where there are none, or a row is too large to be safe."""
+        count = [sum(e in rank for rank in hint) for e in range(len(self.counts))]
+        for (e, c, j), literal in self.x.items():
+            self.model.add_hint(literal, int(e in hint[j] and count[e] == c))
+        try:
+            guard(self.model)
+        except UnsafeModel:
+            return None
+        solver = cp_model.CpSolver()
+        q = solver.parameters
+        q.num_workers, q.max_deterministic_time, q.random_seed = 1, deterministic, seed
+        status = solver.solve(self.model)
+        assert status != cp_model.MODEL_INVALID, "the model of a layer is built wrongly"
+        if status not in (cp_model.OPTIMAL, cp_model.FEASIBLE):
+            return None
+        held: list[list[int]] = [[] for _ in range(self.problem.ranks)]
+        for (e, _, j), literal in self.x.items():
+            if solver.boolean_value(literal):
+                held[j].append(e)
+        return tuple(tuple(sorted(rank)) for rank in held)
+
+
+def _sum(literals: Iterable[cp_model.IntVar]) -> cp_model.LinearExprT:
+    return cp_model.LinearExpr.sum(list(literals))
+
+
+def _scaled(loads: tuple[tuple[int, ...], ...], unit: int) -> list[list[int]]:
+    """Loads of equal totals, small enough for a row."""
+    total = max(map(sum, loads))
+    room = max(1, LARGEST // unit)
+    if total <= room and len({sum(row) for row in loads}) == 1:
+        return [list(row) for row in loads]
+    return [[w * room // sum(row) for w in row] for row in loads]

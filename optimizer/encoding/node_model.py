@@ -1,0 +1,98 @@
+"""The rows of `optimizer.encoding.node_level` in whole numbers, for all workloads at once (CP-SAT)."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from ortools.sat.python import cp_model
+
+from optimizer.encoding.guard import UnsafeModel, guard
+from optimizer.encoding.node_level import NodeLevel
+
+SCALE = 1 << 18  # a workload's total
+UNIT = 60  # of a replica's share: up to 6 replicas share exactly
+
+Replicas = tuple[tuple[int, ...], ...]
+"""[expert][node]"""
+
+
+class Limits(NamedTuple):
+    """When to stop."""
+
+    bound: float
+    """theta is known to be no smaller"""
+    gap: float
+    deterministic: float
+    seed: int
+
+
+def solve_nodes(p: NodeLevel, kept: dict[int, tuple[int, ...]], hint: Replicas | None, limits: Limits) -> Replicas | None:
+    """Replicas with a small theta, those of the experts `kept` as given; None where none is found, or the rows are too large."""
+    model = _Model(p, kept)
+    if hint is not None:
+        model.add_hint(hint)
+    return model.solve(limits)
+
+
+class _Model:
+    """The rows and variables."""
+
+    def __init__(self, p: NodeLevel, kept: dict[int, tuple[int, ...]]) -> None:
+        self.p, self.model = p, cp_model.CpModel()
+        self.theta = self.model.new_int_var(0, SCALE * UNIT, "theta")
+        self.chosen: dict[tuple[int, int], cp_model.IntVar] = {}
+        self.y: dict[tuple[int, int, int], cp_model.IntVar] = {}
+        for e, options in enumerate(p.options):
+            self._expert(e, (sum(kept[e]),) if e in kept else options)
+            for n, count in enumerate(kept.get(e, ())):
+                self.model.add(self.y[e, sum(kept[e]), n] == count)
+        for n in range(p.nodes):
+            counts = [y for (_, _, at), y in self.y.items() if at == n]
+            self.model.add(cp_model.LinearExpr.sum(counts) == p.per_node * p.slots)
+        for shares in p.shares:
+            self._workload([round(share * SCALE) for share in shares])
+        self.model.minimize(self.theta)
+
+    def _expert(self, e: int, options: Sequence[int]) -> None:
+        """One number of replicas, as many of them placed, one at least at home."""
+        for t in options:
+            chosen = self.chosen[e, t] = self.model.new_bool_var(f"T[{e},{t}]")
+            counts = [self.model.new_int_var(0, min(t, self.p.per_node), f"y[{e},{t},{n}]") for n in range(self.p.nodes)]
+            self.model.add(cp_model.LinearExpr.sum(counts) == t * chosen)
+            self.model.add(counts[self.p.homes[e]] >= chosen)
+            self.y.update({(e, t, n): count for n, count in enumerate(counts)})
+        self.model.add_exactly_one([self.chosen[e, t] for t in options])
+
+    def _workload(self, row: list[int]) -> None:
+        """Load of every node, and load off home."""
+        shares = {key: row[key[0]] * UNIT // key[1] for key in self.y}
+        for n in range(self.p.nodes):
+            here = [key for key in self.y if key[2] == n]
+            self.model.add(cp_model.LinearExpr.weighted_sum([self.y[k] for k in here], [shares[k] for k in here]) <= self.theta)
+        if self.p.off_home is not None:
+            away = [key for key in self.y if key[2] != self.p.homes[key[0]]]
+            limit = int(self.p.off_home * SCALE) * UNIT
+            self.model.add(cp_model.LinearExpr.weighted_sum([self.y[k] for k in away], [shares[k] for k in away]) <= limit)
+
+    def add_hint(self, hint: Replicas) -> None:
+        for (e, t), chosen in self.chosen.items():
+            self.model.add_hint(chosen, int(sum(hint[e]) == t))
+        for (e, t, n), count in self.y.items():
+            self.model.add_hint(count, hint[e][n] if sum(hint[e]) == t else 0)
+
+    def solve(self, limits: Limits) -> Replicas | None:
+        self.model.add(self.theta >= int(limits.bound * SCALE) * UNIT)
+        try:
+            guard(self.model)
+        except UnsafeModel:
+            return None
+        solver = cp_model.CpSolver()
+        q = solver.parameters
+        q.num_workers, q.max_deterministic_time, q.random_seed, q.relative_gap_limit = 1, limits.deterministic, limits.seed, limits.gap
+        status = solver.solve(self.model)
+        assert status != cp_model.MODEL_INVALID, "the node model is built wrongly"
+        if status not in (cp_model.OPTIMAL, cp_model.FEASIBLE):
+            return None
+        found = [[0] * self.p.nodes for _ in self.p.options]
+        for (e, _, n), count in self.y.items():
+            found[e][n] += solver.value(count)
+        return tuple(map(tuple, found))
