@@ -15,7 +15,7 @@ from models.routing import load_classes
 from models.rules import plan_violations
 from models.strategy import Plan, RankContents, Strategy
 from models.terms import Terms
-from optimizer.placing.dealing import WAYS, deal, over_domains
+from optimizer.placing.dealing import WAYS, deal, lighten, over_domains
 from optimizer.placing.place import arrange, place, place_touching
 
 CLOSE = 2_000  # a plan within one part in this of its strategy's bound is good enough
@@ -38,6 +38,8 @@ class Completion:
         self.facts: dict[tuple[tuple[int, ...], int], Fact] = {}
         self._contents: dict[tuple[tuple[int, ...], int], RankContents] = {}
         self._tried: set[tuple[tuple[int, ...], int]] = set()
+        self._lighter: dict[tuple[tuple[int, ...], int, int], RankContents] = {}
+        """with redundant slots, by loads, ranks and redundant slots: the lightest placements found, each sought once"""
 
     def complete(self, bounds: Bounds, s: Strategy) -> tuple[int, Candidate | None] | str:
         """The strategy's bound and its best plan found; or the rule that no plan of it keeps.
@@ -88,7 +90,9 @@ class Completion:
         patterns, tokens, found = self.terms.groups(s).ep, self.terms.shape(s).group_tokens, []
         for p, (loads, top_k) in zip(known, self._rows(), strict=True):
             if p is None:
-                p = over_domains(deal(way, loads, s.ep, s.redundant, top_k, tokens), loads, top_k, patterns)
+                dealt = self._lighter.get((loads, s.ep, s.redundant)) if way == 0 else None
+                dealt = dealt or deal(way, loads, s.ep, s.redundant, top_k, tokens)
+                p = over_domains(dealt, loads, top_k, patterns)
             found.append(p)
         return tuple(found)
 
@@ -114,12 +118,12 @@ class Completion:
         """Attack the layers of a plan whose heaviest rank is well above what is proved; whether anything was gained.
 
         With `coarse_only`, layers of large counts are left alone: those seldom close to the last token. With redundant slots
-        there are no arguments: the mean is what their bounds rest on, and what placements attain.
+        there are no arguments, as the mean is what their bounds rest on: placements are made lighter.
         """
         from optimizer.placing.solve import solve_placement
 
         if plan.strategy.redundant:
-            return False
+            return self._lighten(plan)
         gained, ranks = False, plan.strategy.ep
         for n, contents in enumerate(plan.placement):
             loads = self.instance.load_of_moe_layer(n)
@@ -137,4 +141,16 @@ class Completion:
                 self.proved[key], gained = placed.bound, True
             if placed.contents is not None and placed.value is not None and placed.value < heaviest:
                 self._contents[key], gained = placed.contents, True
+        return gained
+
+    def _lighten(self, plan: Plan) -> bool:
+        """Make the heaviest ranks of a plan's layers with redundant slots lighter; whether any has become so."""
+        s, gained = plan.strategy, False
+        for loads, top_k in self._rows():
+            key = (loads, s.ep, s.redundant)
+            if key in self._lighter or load_classes(loads) == 1 or len(self._lighter) >= MOST_ATTEMPTS:
+                continue
+            dealt = deal(0, *key, top_k, 1)
+            self._lighter[key] = lighten(dealt, loads)
+            gained = gained or self._lighter[key] != dealt
         return gained

@@ -30,7 +30,7 @@ from models.rules import violations
 from models.strategy import DEGREES, Degrees, Plan, PlanFile, RankContents, Strategy, fill_degrees
 from models.terms import Terms
 from optimizer.completion import Completion
-from optimizer.placing.dealing import WAYS, deal
+from optimizer.placing.dealing import WAYS, deal, lighten
 from optimizer.search import Options, claim_of, find, judge
 
 SMALL = settings(max_examples=60, deadline=None)
@@ -148,6 +148,18 @@ def test_dealt_placements_fill_every_slot_with_different_experts() -> None:
         loads = (1, *(rng.choice([0, 1, 2, 3, 50]) for _ in range(experts - 1)))
         for contents in (deal(way, loads, ranks, redundant, 2, 5) for way in WAYS):
             assert is_placement(contents, experts, experts // ranks + redundant)
+
+
+def test_lighter_placements_hold_the_same_replicas() -> None:
+    rng = Random(4)
+    for _ in range(20):
+        loads = tuple(rng.randint(1, 10**6) for _ in range(32))
+        dealt = deal(0, loads, 8, 1, 2, 100)
+        lighter = lighten(dealt, loads)
+        assert is_placement(lighter, 32, 5)
+        assert sorted(e for rank in lighter for e in rank) == sorted(e for rank in dealt for e in rank)
+        one_domain = ((0,) * 8,)
+        assert profile(lighter, loads, 2, 10**6, one_domain).tokens <= profile(dealt, loads, 2, 10**6, one_domain).tokens
 
 
 def test_a_layer_too_large_to_enumerate_with_replicas_is_told_so() -> None:

@@ -1,5 +1,7 @@
 """A placement with redundant slots: replica counts by water-filling, then heaviest replica first. Not a proof."""
 
+from collections import Counter
+from fractions import Fraction
 from functools import lru_cache
 from heapq import heapify, heapreplace
 from math import log
@@ -13,8 +15,11 @@ from models.replica_bounds import ONE, touches_below
 from models.routing import load_classes, routing_probability
 from models.strategy import RankContents
 from models.units import CERTAIN
+from optimizer.placing.improve import MOST_BITS, improve_replicas
 from optimizer.placing.place import order_ranks
+from optimizer.placing.replicate import FINE
 
+RESPLITS = 200  # of two ranks, at most, about 400 us each
 EXCHANGES = 400  # of two experts on two ranks, at most
 
 Counts = tuple[int, ...]
@@ -40,6 +45,16 @@ def deal(way: int, loads: tuple[int, ...], ranks: int, redundant: int, top_k: in
         return deal_even(tuple(w / c for w, c in zip(loads, counts, strict=True)), counts, ranks)
     by_count = {c: touches_below(loads, top_k, tokens, c) for c in set(counts)}
     return deal_even(tuple(by_count[c][e] / ONE for e, c in enumerate(counts)), counts, ranks)
+
+
+def lighten(contents: RankContents, loads: tuple[int, ...]) -> RankContents:
+    """The same replicas re-split between ranks, so that the heaviest is lighter; these very contents where none is found. Deterministic."""
+    counts, ranks, shift = Counter(e for rank in contents for e in rank), len(contents), (sum(loads) * FINE).bit_length() - MOST_BITS
+    weights = np.array([[(w * FINE // counts[e]) >> max(0, shift) for e, w in enumerate(loads)]])
+    mean = int(weights[0][np.array(contents)].sum()) // ranks
+    found = improve_replicas(weights, contents, tuple(range(ranks)), mean, RESPLITS)
+    before, after = (max(sum(Fraction(loads[e], counts[e]) for e in rank) for rank in p) for p in (contents, found))
+    return found if after < before else contents
 
 
 def fill_cheaply(start: Counts, loads: tuple[int, ...], ranks: int, more: int, top_k: int, tokens: int) -> Counts:
