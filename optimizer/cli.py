@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from optimizer.inputs import calibrate, catalogue, import_model, import_tables
+from optimizer.mapping.command import place
 from optimizer.outcomes import EXIT_OF_PROOF, EXIT_OF_SEARCH, INFEASIBLE, REFUTED, outcomes, progress
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ PLAIN: dict[str, Any] = {"no_args_is_help": True, "rich_markup_mode": None}
 app = typer.Typer(**PLAIN, add_completion=False, pretty_exceptions_enable=False, context_settings={"help_option_names": ["-h", "--help"]})
 batch = typer.Typer(**PLAIN, help="Solve variants of one instance.")
 app.add_typer(batch, name="batch")
+app.command()(place)
 app.command()(catalogue)
 app.command()(calibrate)
 app.command("import-model")(import_model)

@@ -82,6 +82,11 @@ class SoftLayer:
         assert p.homes is not None
         return NodeLevel(shares, p.homes, p.nodes, p.per_node, p.slots, tuple(tuple(sorted(o)) for o in self.options), limit)
 
+    def theta(self, workload: int) -> float:
+        """The linear program's largest node load, as a share; 1 where it has no optimum."""
+        relaxed = price_nodes(self.level((workload,)))
+        return 1.0 if relaxed is None else relaxed.theta
+
     def bound(self, workload: int) -> NodeBound | None:
         """What the linear program shows under one workload; None where it has no optimum."""
         problem = self.problems[workload]
@@ -126,7 +131,7 @@ class SoftLayer:
         ]
         current: Replicas = tuple(tuple(round(y) for y in nodes) for nodes in relaxed.replicas)
         found: Replicas | None = None
-        for round_ in range(ROUNDS):
+        for round_ in range(min(ROUNDS, self.effort)):
             free = set() if found is not None else {e for e, is_whole in enumerate(whole) if not is_whole}
             pool = [e for e in self.order[:HOT] if e not in free]
             free |= set(self.random.sample(pool, min(len(pool), FREE if found is not None else 12 * (round_ + 1))))

@@ -1,10 +1,11 @@
 """Expert maps layer by layer: a placement, the best bound found, and what proves it. Layers are solved in parallel."""
 
 import os
+import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from multiprocessing import get_context
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from models.arguments import Budget
 from models.errors import VerificationError
@@ -27,6 +28,9 @@ Matrix = Sequence[Sequence[int]]
 """[layer][expert]"""
 
 
+T = TypeVar("T")
+
+
 class PlaceOptions(NamedTuple):
     """How hard to try."""
 
@@ -35,6 +39,12 @@ class PlaceOptions(NamedTuple):
     seed: int = 0
     workers: int | None = None
     """processes; None: one per core"""
+    deadline: float | None = None
+    """seconds since the epoch; a layer begun after it gets the least effort"""
+
+    def expired(self) -> bool:
+        """Whether the deadline has passed, so that the result may depend on the machine's speed."""
+        return self.deadline is not None and time.time() >= self.deadline
 
 
 class Task(NamedTuple):
@@ -92,28 +102,41 @@ def place_layers(
 
 def place_tasks(tasks: Sequence[Task], options: PlaceOptions, progress: Callable[[str], None]) -> list[PlacedLayer]:
     """The layers in the order of the tasks, whatever the number of processes."""
+    return run_tasks(place_layer, tasks, options, lambda placed, done: _report(placed, done, tasks, progress))
+
+
+def run_tasks(work: Callable[[Task], T], tasks: Sequence[Task], options: PlaceOptions, report: Callable[[T, int], None]) -> list[T]:
+    """`work` on every task, in further processes where that pays; results in the order of the tasks, reports as they come."""
     size = sum(len(t.loads) * t.setting.ranks * t.setting.slots * (DEEPER if t.homes or t.setting.slots == 2 else 1) for t in tasks)
     workers = min(options.workers or os.cpu_count() or 1, len(tasks))
     if workers <= 1 or size < PARALLEL:
-        return [_reported(place_layer(t), n, tasks, progress) for n, t in enumerate(tasks)]
+        found = {}
+        for n, task in enumerate(tasks):
+            found[n] = work(task)
+            report(found[n], n)
+        return list(found.values())
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        futures = {pool.submit(place_layer, t): n for n, t in enumerate(tasks)}
+        futures = {pool.submit(work, t): n for n, t in enumerate(tasks)}
+        results: dict[int, T] = {}
         try:
-            found = {futures[f]: _reported(f.result(), done, tasks, progress) for done, f in enumerate(as_completed(futures))}
+            for done, future in enumerate(as_completed(futures)):
+                results[futures[future]] = future.result()
+                report(future.result(), done)
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
-    return [found[n] for n in range(len(tasks))]
+    return [results[n] for n in range(len(tasks))]
 
 
-def _reported(placed: PlacedLayer, done: int, tasks: Sequence[Task], progress: Callable[[str], None]) -> PlacedLayer:
+def _report(placed: PlacedLayer, done: int, tasks: Sequence[Task], progress: Callable[[str], None]) -> None:
     gap = 100 * (placed.value - placed.bound) / placed.bound
     progress(f"layer {placed.record.layer}: {placed.value / 1e9:.4f} of the mean, gap {gap:.3f} % ({done + 1} of {len(tasks)})")
-    return placed
 
 
 def place_layer(task: Task) -> PlacedLayer:
     """One layer. Raises VerificationError where the checker's function refuses what was found."""
+    if task.options.expired():
+        task = task._replace(options=task.options._replace(effort=1))
     problems = tuple(task.problem(s) for s in range(len(task.loads)))
     facts: list[MapFact] = []
     candidates: list[RankContents] = []
@@ -132,10 +155,7 @@ def place_layer(task: Task) -> PlacedLayer:
         if better is not None:
             records.append(_record(task, better, tuple(facts)))
             best = min(records, key=lambda r: task.objective(r.values))
-    try:
-        examine(task.setting, best, Budget(), f"layer {task.layer}")
-    except Refused as refusal:
-        raise VerificationError(f"{refusal.where}: {refusal.reason}") from refusal
+    _confirm(task.setting, best)
     return PlacedLayer(best)
 
 
@@ -144,6 +164,21 @@ def _calls_for_more(task: Task, record: MapLayer) -> bool:
     size, gap = len(task.loads[0]) * task.setting.ranks, max(v - b for v, b in zip(record.values, record.bounds, strict=True))
     small = size <= FEW_VARIABLES or (size <= MOST_VARIABLES and gap * NEAR > max(record.bounds))
     return task.setting.dispatch == "equal" and gap > 0 and small
+
+
+def record_of(setting: Setting, like: MapLayer, contents: RankContents) -> MapLayer:
+    """The same layer with another placement. Raises VerificationError where the checker's function refuses it."""
+    values = tuple(value_of_map(setting, loads, contents) for loads in like.loads)
+    record = like.model_copy(update={"placement": contents, "values": values})
+    _confirm(setting, record)
+    return record
+
+
+def _confirm(setting: Setting, record: MapLayer) -> None:
+    try:
+        examine(setting, record, Budget(), f"layer {record.layer}")
+    except Refused as refusal:
+        raise VerificationError(f"{refusal.where}: {refusal.reason}") from refusal
 
 
 def _record(task: Task, contents: RankContents, facts: tuple[MapFact, ...]) -> MapLayer:

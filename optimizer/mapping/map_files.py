@@ -61,7 +61,7 @@ WRITERS: dict[str, tuple[str, Writer]] = {
     "vllm": ("vllm_expert_map.json", vllm_json),
     "vllm-ascend": ("vllm_ascend_expert_map.json", vllm_ascend_json),
 }
-"""Kind of map (`ExpertMap.kind`) -> the name of its file, and its writer of (layers, experts, total_layers)."""
+"""Kind of map (`EngineMap.kind`) -> the name of its file, and its writer of (layers, experts, total_layers)."""
 
 
 def _all_rows(layers: Layers, experts: int, total_layers: int) -> list[list[int]]:

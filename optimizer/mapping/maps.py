@@ -14,7 +14,7 @@ _PLUGIN = "vllm_offline_eplb_physical_to_logical"  # and the same with _by_model
 _SUFFIXES = (".json", ".yaml", ".yml")
 
 
-class ExpertMap(NamedTuple):
+class EngineMap(NamedTuple):
     """Physical slots of each layer, in order, each the logical expert it holds; all layers have equally many.
 
     `kind` is "sglang", "trtllm", "vllm", "vllm-plugin" or "vllm-ascend". Layers are numbered as the
@@ -27,14 +27,14 @@ class ExpertMap(NamedTuple):
     ranks: int | None
 
 
-def read_map(path: Path) -> ExpertMap:
+def read_map(path: Path) -> EngineMap:
     """The expert map in a JSON or YAML file, told by its keys. Raises InputError with one sentence."""
     if path.suffix.lower() not in _SUFFIXES:
         raise InputError(f"{path}: expert maps are {', '.join(_SUFFIXES)} files; give one, or save the map's rows as JSON")
     data = read_data(path)
     try:
         if isinstance(data, list):
-            return ExpertMap("vllm", _rows(data if any(isinstance(row, list) for row in data) else [data], ""), None)
+            return EngineMap("vllm", _rows(data if any(isinstance(row, list) for row in data) else [data], ""), None)
         found = [key for key in _READERS if isinstance(data, dict) and key in data]
         if len(found) != 1:
             loads = isinstance(data, dict) and "logical_count" in data
@@ -45,13 +45,13 @@ def read_map(path: Path) -> ExpertMap:
         raise InputError(f"{path}: {error}") from error
 
 
-def _sglang(data: dict[str, Any]) -> ExpertMap:
+def _sglang(data: dict[str, Any]) -> EngineMap:
     """{"physical_to_logical_map": rows of all layers} (SGLang, --init-expert-location), or a plug-in's map of one model."""
     kind = "vllm-plugin" if data.get("format") == _PLUGIN else "sglang"
-    return ExpertMap(kind, _rows(data["physical_to_logical_map"], "physical_to_logical_map"), None)
+    return EngineMap(kind, _rows(data["physical_to_logical_map"], "physical_to_logical_map"), None)
 
 
-def _plugin(data: dict[str, Any]) -> ExpertMap:
+def _plugin(data: dict[str, Any]) -> EngineMap:
     """{"version": 2, "model_maps": {name: {"physical_to_logical_map": rows of MoE layers}}} (vLLM's offline EPLB plug-in)."""
     models = data["model_maps"]
     if not isinstance(models, dict) or len(models) != 1:
@@ -59,10 +59,10 @@ def _plugin(data: dict[str, Any]) -> ExpertMap:
         raise InputError(f"model_maps: must hold one model, got {names or 'none'}; keep the one to be looked at")
     ((name, model),) = models.items()
     rows = model.get("physical_to_logical_map") if isinstance(model, dict) else None
-    return ExpertMap("vllm-plugin", _rows(rows, f"model_maps.{name[:60]}.physical_to_logical_map"), None)
+    return EngineMap("vllm-plugin", _rows(rows, f"model_maps.{name[:60]}.physical_to_logical_map"), None)
 
 
-def _trtllm(data: dict[str, Any]) -> ExpertMap:
+def _trtllm(data: dict[str, Any]) -> EngineMap:
     """`initial_global_assignments` {layer: row} and `num_slots` (TensorRT-LLM, MoeLoadBalancerConfig)."""
     given = data["initial_global_assignments"]
     if not isinstance(given, dict) or not given:
@@ -76,10 +76,10 @@ def _trtllm(data: dict[str, Any]) -> ExpertMap:
     width, slots = len(next(iter(layers.values()))), data.get("num_slots")
     if slots is not None and (type(slots) is not int or slots != width):
         raise InputError(f"num_slots: is {shown(slots)}, the layers have {width} slots; they must agree")
-    return ExpertMap("trtllm", dict(sorted(layers.items())), None)
+    return EngineMap("trtllm", dict(sorted(layers.items())), None)
 
 
-def _ascend(data: dict[str, Any]) -> ExpertMap:
+def _ascend(data: dict[str, Any]) -> EngineMap:
     """`layer_list` of MoE layers, each a `device_list` of `device_expert` lists (vllm-ascend, expert_map_path)."""
     entries = _numbered(data["layer_list"], "layer_list", "layer_id")
     if data.get("moe_layer_count", len(entries)) != len(entries):
@@ -99,10 +99,10 @@ def _ascend(data: dict[str, Any]) -> ExpertMap:
             raise InputError(f"{where}.{twice}.device_expert: holds an expert twice; a device needs different ones")
         layers[n] = tuple(expert for row in held.values() for expert in row)
     _check_width(layers, "layer_list")
-    return ExpertMap("vllm-ascend", layers, ranks)
+    return EngineMap("vllm-ascend", layers, ranks)
 
 
-_READERS: dict[str, Callable[[dict[str, Any]], ExpertMap]] = {
+_READERS: dict[str, Callable[[dict[str, Any]], EngineMap]] = {
     "physical_to_logical_map": _sglang,
     "model_maps": _plugin,
     "initial_global_assignments": _trtllm,
@@ -158,7 +158,7 @@ def ranks_of(row: tuple[int, ...], ranks: int) -> RankContents:
     return tuple(row[r * slots : (r + 1) * slots] for r in range(ranks))
 
 
-def contents_of(found: ExpertMap, moe_layers: Sequence[int], experts: int, ranks: int) -> dict[int, RankContents]:
+def contents_of(found: EngineMap, moe_layers: Sequence[int], experts: int, ranks: int) -> dict[int, RankContents]:
     """What the map puts on each rank in these layers, the MoE layers of a model. Raises InputError where it is of another model.
 
     Of a plug-in's map that has more layers, the last ones are taken, as the plug-in does.

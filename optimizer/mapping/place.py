@@ -1,0 +1,324 @@
+"""The use case `place`: experts to ranks for every layer, compared with what is in use, written for the engines."""
+
+import hashlib
+import json
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+from models.certificate import Certificate
+from models.errors import VerificationError
+from models.expert_map import BILLION, ExpertMap, Setting, in_grains, off_home_grains, value_of_map
+from models.strategy import RankContents
+from models.units import PPM
+from optimizer.check import check
+from optimizer.commands import Files
+from optimizer.mapping.budgets import front_of_layer, share_budget
+from optimizer.mapping.hierarchy import homes_of_groups
+from optimizer.mapping.layers import PlacedLayer, Task, place_tasks, record_of, run_tasks
+from optimizer.mapping.map_files import WRITERS
+from optimizer.mapping.movement import move_little
+from optimizer.mapping.request import Request, Wanted
+from optimizer.output import to_json
+from optimizer.report import tool_versions
+
+Json = dict[str, Any]
+Progress = Callable[[str], None]
+
+CLOSE_PCT = 0.1  # a layer within it of its bound counts as proved
+NO_GAIN_PPM = 10_000  # a baseline this near the bound leaves nothing to gain
+FEW_TOKENS = 100_000  # recorded in a layer: fewer leave chance in the counts
+FRONT = (0, 25_000, 50_000, 100_000, 200_000, PPM)  # budgets off home, parts per million
+
+
+class Placed(NamedTuple):
+    """All layers under one setting."""
+
+    setting: Setting
+    layers: list[PlacedLayer]
+
+    def mean(self, kind: str) -> float:
+        return float(sum(getattr(p, kind) for p in self.layers)) / len(self.layers) / BILLION
+
+    def worst(self, kind: str) -> float:
+        return float(max(getattr(p, kind) for p in self.layers)) / BILLION
+
+
+def run_place(request: Request, wanted: Wanted, files: Files, progress: Progress) -> Json:
+    """Place, compare, write. Raises VerificationError where the checker refuses what was found."""
+    files.check_free()
+    started = time.monotonic()
+    memory = _memory(request, request.setting.slots)
+    if memory is not None and memory["need_bytes"] > memory["have_bytes"] and request.rules.target_ppm is None:
+        return _head(request, "INFEASIBLE", started) | {"broken": [_broken(memory)], "memory": memory}
+    placed, tried = (
+        _search_slots(request, progress) if request.rules.target_ppm is not None else (_place(request, request.setting, progress), [])
+    )
+    if placed is None:
+        return _head(request, "INFEASIBLE", started) | {"target": _target(request, tried, None)}
+    moves = None
+    if wanted.loss_ppm is not None:
+        placed, moves = _near_current(request, placed, wanted.loss_ppm)
+    certificate = _certificate(placed) if files.certificate or files.out else None
+    result = _head(request, _status(placed), started) | _figures(request, placed)
+    result |= {"baseline": _compared(request, placed, wanted.judged), "moves": moves, "memory": _memory(request, placed.setting.slots)}
+    result["target"] = None if request.rules.target_ppm is None else _target(request, tried, placed.setting.slots)
+    result["front"] = _front(request, progress) if wanted.front else None
+    result["rows"] = [_row(request, p) for p in placed.layers]
+    result["seconds"] = round(time.monotonic() - started, 3)
+    files.write(_texts(request, placed, result) if files.out else {}, certificate)
+    return result
+
+
+def _place(request: Request, setting: Setting, progress: Progress, off_home_ppm: int | None = None) -> Placed:
+    """All layers with tokens under one setting, and one budget off home."""
+    budget = request.rules.off_home_ppm if off_home_ppm is None else off_home_ppm
+    return Placed(setting, place_tasks(_tasks(request, setting, budget, progress), request.options, progress))
+
+
+def _tasks(request: Request, setting: Setting, budget_ppm: int | None, progress: Progress) -> list[Task]:
+    """One task per layer with tokens."""
+    rows = {n: tuple(w.counts[n] for w in request.workloads) for n in request.layers}
+    tasks = [
+        Task(n, loads, setting, request.options, None if request.fixed is None else request.fixed[n], weights=request.rules.weights)
+        for n, loads in rows.items()
+    ]
+    if request.rules.hierarchy == "none":
+        return tasks
+    tasks = [t._replace(homes=homes_of_groups(t.loads, request.groups, setting.nodes)) for t in tasks]
+    if request.rules.hierarchy == "strict" or budget_ppm == 0:
+        return [t._replace(off_home_ppm=0) for t in tasks]
+    if budget_ppm is None or budget_ppm == PPM:
+        return tasks
+    progress(f"sharing {budget_ppm / 10_000:g} % off home among {len(tasks)} layers")
+    fronts = run_tasks(front_of_layer, tasks, request.options, lambda _, done: None)
+    return [t._replace(off_home_ppm=limit) for t, limit in zip(tasks, share_budget(fronts, budget_ppm), strict=True)]
+
+
+def _search_slots(request: Request, progress: Progress) -> tuple[Placed | None, list[Json]]:
+    """The fewest slots per rank whose placement reaches the target; for each number below, what is proved of it."""
+    target, tried = (request.rules.target_ppm or PPM) * BILLION // PPM, list[Json]()
+    for slots in range(request.setting.slots, request.experts + 1):
+        memory = _memory(request, slots)
+        if memory is not None and memory["need_bytes"] > memory["have_bytes"]:
+            tried.append({"slots": slots, "verdict": "memory"} | memory)
+            return None, tried
+        placed = _place(request, request.setting.model_copy(update={"slots": slots}), progress)
+        value, bound = (sum(getattr(p, kind) for p in placed.layers) for kind in ("value", "bound"))
+        reached = value <= target * len(placed.layers)
+        verdict = "reached" if reached else "proved out of reach" if bound > target * len(placed.layers) else "not reached"
+        tried.append({"slots": slots, "verdict": verdict, "max_over_mean": placed.mean("value"), "bound_over_mean": placed.mean("bound")})
+        progress(f"{slots} slots per rank: {verdict}")
+        if reached:
+            return placed, tried
+    return None, tried
+
+
+def _target(request: Request, tried: list[Json], slots: int | None) -> Json:
+    below = [t["slots"] for t in tried if t["verdict"] == "not reached"]
+    return {
+        "wanted": (request.rules.target_ppm or 0) / PPM,
+        "slots": slots,
+        "proved_smallest": slots is not None and not below,
+        "tried": tried,
+    }
+
+
+def _near_current(request: Request, placed: Placed, loss_ppm: int) -> tuple[Placed, Json]:
+    """Each layer changed as little as the loss admits; the best placement where the changes do not get there."""
+    layers, rows = [], []
+    for p in placed.layers:
+        current, loads = request.baseline[p.record.layer], in_grains(p.record.loads[0])
+        limit = sum(loads) * p.value * (PPM + loss_ppm) // (PPM * BILLION * placed.setting.ranks)
+        usable = all(len(set(rank)) == len(rank) for rank in current) and len(p.record.loads) == 1
+        moved = move_little(current, loads, limit) if usable else None
+        best = sum(len(set(new) - set(old)) for new, old in zip(p.contents, current, strict=True))
+        if moved is not None and moved.loaded <= best:
+            record = record_of(placed.setting, p.record, moved.contents)
+            layers.append(PlacedLayer(record))
+            rows.append({"layer": p.record.layer, "loaded": moved.loaded, "at_least": moved.at_least, "instead_of": best})
+        else:
+            layers.append(p)
+            rows.append({"layer": p.record.layer, "loaded": best, "at_least": 0, "instead_of": best})
+    total = {key: sum(row[key] for row in rows) for key in ("loaded", "at_least", "instead_of")}
+    return Placed(placed.setting, layers), {"loss_pct": loss_ppm / 10_000} | total | {"rows": rows}
+
+
+def _certificate(placed: Placed) -> Certificate:
+    """The certificate of all layers, accepted by the checker. Raises VerificationError where it is not."""
+    claim = ExpertMap(kind="expert_map", setting=placed.setting, layers=tuple(p.record for p in placed.layers))
+    certificate = Certificate(
+        format="shardproof-certificate/1",
+        cost_model="shardproof-cost/2",
+        instance_sha256=None,
+        instance=None,
+        claim=claim,
+        facts=(),
+        provenance={"route": "place"},
+    )
+    verdict = check(certificate)
+    if not verdict.valid:
+        raise VerificationError(f"{verdict.where}: {verdict.reason}")
+    return certificate
+
+
+def _status(placed: Placed) -> str:
+    return "OPTIMAL" if all(p.value == p.bound for p in placed.layers) else "FEASIBLE"
+
+
+def _head(request: Request, status: str, started: float) -> Json:
+    """The fields that every result has."""
+    loads = json.dumps([w.counts for w in request.workloads], separators=(",", ":"))
+    instance = request.instance
+    digest = hashlib.sha256(loads.encode()).hexdigest() if instance is None else instance.digest()
+    name = "+".join(w.name for w in request.workloads)[:200]
+    return {
+        "schema": "shardproof/place/1",
+        "status": status,
+        "tool": tool_versions(request.options.seed),
+        "instance": {"name": name, "sha256": digest},
+        "assumptions": _assumptions(request),
+        "limited": request.options.expired(),
+        "seconds": round(time.monotonic() - started, 3),
+    }
+
+
+def _assumptions(request: Request) -> list[str]:
+    """What the figures rest on."""
+    split = {
+        "equal": "All replicas of an expert share its tokens alike.",
+        "nearest": "Each rank sends to the nearest replica; ranks send equally many tokens to each expert.",
+        "free": "The tokens of an expert are split among its replicas in the best way, batch by batch.",
+    }
+    found = ["A rank's time is taken to follow its tokens; the counts stand for the traffic to come.", split[request.rules.dispatch]]
+    if request.rules.hierarchy != "none":
+        found.append(f"Homes: {request.groups} groups of consecutive experts on {request.setting.nodes} nodes, as balanced as was found.")
+    if request.rules.weights is None and len(request.workloads) > 1:
+        found.append("The worst workload of each layer counts.")
+    fewest = min(sum(w.counts[n]) for w in request.workloads for n in request.layers)
+    if fewest < FEW_TOKENS:
+        found.append(f"A layer was recorded with {fewest:,} routed tokens only; below {FEW_TOKENS:,} chance weighs more than placement.")
+    return found
+
+
+def _figures(request: Request, placed: Placed) -> Json:
+    """Totals of the contract, and each workload's own."""
+    gaps = [100 * (p.value - p.bound) / p.bound for p in placed.layers]
+    found: Json = {
+        "setting": placed.setting.model_dump(mode="json"),
+        "layers": len(placed.layers),
+        "max_over_mean": {"mean": placed.mean("value"), "worst": placed.worst("value")},
+        "bound_over_mean": {"mean": placed.mean("bound"), "worst": placed.worst("bound")},
+        "gap_pct": {"mean": sum(gaps) / len(gaps), "worst": max(gaps)},
+        "proved": sum(gap <= CLOSE_PCT for gap in gaps),
+        "proved_within_pct": CLOSE_PCT,
+    }
+    found["workloads"] = [
+        {"name": w.name, "max_over_mean": _spread([p.record.values[s] for p in placed.layers])} for s, w in enumerate(request.workloads)
+    ]
+    away = [_off_home(placed.setting, p) for p in placed.layers]
+    found["off_home_pct"] = None if None in away else {"mean": sum(a or 0 for a in away) / len(away), "worst": max(a or 0 for a in away)}
+    if request.rules.weights is not None:
+        found["weighted"] = {"value": _weighted(request, placed, "values"), "bound": _weighted(request, placed, "bounds")}
+    return found
+
+
+def _spread(values: Sequence[int]) -> Json:
+    return {"mean": sum(values) / len(values) / BILLION, "worst": max(values) / BILLION}
+
+
+def _weighted(request: Request, placed: Placed, kind: str) -> float:
+    """Weighted mean over the workloads, mean over the layers."""
+    weights = request.rules.weights or ()
+    each = [sum(w * v for w, v in zip(weights, getattr(p.record, kind), strict=True)) for p in placed.layers]
+    return float(sum(each)) / sum(weights) / len(each) / BILLION
+
+
+def _off_home(setting: Setting, p: PlacedLayer) -> float | None:
+    """Percent of the load that is served off home, under the workload where it is most."""
+    homes = p.record.homes
+    if homes is None:
+        return None
+    shares = [off_home_grains(setting, w, homes, p.contents) / sum(in_grains(w)) for w in p.record.loads]
+    return 100 * max(shares)
+
+
+def _row(request: Request, p: PlacedLayer) -> Json:
+    r = p.record
+    return {
+        "layer": r.layer + request.numbering.first_layer,
+        "max_over_mean": p.value / BILLION,
+        "bound_over_mean": p.bound / BILLION,
+        "gap_pct": 100 * (p.value - p.bound) / p.bound,
+        "argument": r.facts[0].argument.kind if r.facts else "closed form",
+        "off_home_limit_pct": None if r.off_home_ppm is None else r.off_home_ppm / 10_000,
+    }
+
+
+def _compared(request: Request, placed: Placed, judged: bool) -> Json:
+    """What the baseline costs under the same loads, and whether anything can be gained."""
+    setting = placed.setting
+    rows = []
+    for p in placed.layers:
+        contents = request.baseline[p.record.layer]
+        if len(contents[0]) != setting.slots:  # the default order for another number of slots
+            row = tuple(slot % request.experts for slot in range(setting.ranks * setting.slots))
+            contents = tuple(row[r * setting.slots : (r + 1) * setting.slots] for r in range(setting.ranks))
+        rows.append(max(value_of_map(setting, w, contents) for w in p.record.loads))
+    value, bound, ours = sum(rows), sum(p.bound for p in placed.layers), sum(p.value for p in placed.layers)
+    no_gain = value * PPM <= bound * (PPM + NO_GAIN_PPM)
+    gain = (
+        "no gain expected: no placement is more than 1 % better"
+        if no_gain
+        else f"{100 * (value - ours) / value:.2f} % less load on the busiest rank"
+    )
+    return {
+        "name": request.baseline_name,
+        "judged": judged,
+        "max_over_mean": _spread(rows),
+        "above_bound_pct": 100 * (value - bound) / bound,
+        "twice_on_a_rank": _repeated(request.baseline),
+        "gain_pct": 100 * (value - ours) / value,
+        "verdict": gain,
+    }
+
+
+def _repeated(baseline: dict[int, RankContents]) -> int:
+    """Slots, over all layers, that hold an expert which their rank holds already."""
+    return sum(len(rank) - len(set(rank)) for contents in baseline.values() for rank in contents)
+
+
+def _memory(request: Request, slots: int) -> Json | None:
+    """Weights of the slots of one GPU, and what there is; None where it is not told."""
+    if request.slot_bytes is None or request.memory_bytes is None:
+        return None
+    most = request.memory_bytes // request.slot_bytes
+    return {"slots": slots, "need_bytes": slots * request.slot_bytes, "have_bytes": request.memory_bytes, "most_slots": most}
+
+
+def _broken(memory: Json) -> Json:
+    return {"rule": "memory", "need": memory["need_bytes"], "have": memory["have_bytes"]}
+
+
+def _front(request: Request, progress: Progress) -> list[Json]:
+    """Largest load against load off home: for each budget what was placed, and the bound."""
+    found = []
+    for budget in FRONT:
+        placed = _place(request, request.setting, progress, budget)
+        away = [_off_home(placed.setting, p) or 0.0 for p in placed.layers]
+        found.append(
+            {
+                "off_home_budget_pct": budget / 10_000,
+                "off_home_pct": sum(away) / len(away),
+                "max_over_mean": placed.mean("value"),
+                "bound_over_mean": placed.mean("bound"),
+            }
+        )
+    return found
+
+
+def _texts(request: Request, placed: Placed, result: Json) -> dict[str, str]:
+    """The files: the result, and the map in each engine's format."""
+    layers = {p.record.layer + request.numbering.first_layer: p.contents for p in placed.layers}
+    maps = {name: write(layers, request.experts, request.numbering.model_layers or 0) for name, write in WRITERS.values()}
+    return {"result.json": to_json(result)} | maps
