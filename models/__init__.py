@@ -5,8 +5,9 @@ Units and records      `units`, `record`, `errors`
 Equations              `operators` -> `roofline`; `layout` -> `collectives`; `routing`; `memory`
 Separable terms        `terms` over `shape`: each distinct argument once
 Cost of a plan         `evaluate`; what is minimised: `objective`
-Rules R1-R19           `rules`; the strategies that keep R1-R12: `enumeration`
-Lower bounds           `floors` (whole blocks of strategies) and `bounds`, resting on `placement` (experts to ranks) and `stages`
+Rules R1-R20           `rules` (`slots`: R14, R20; `violation`); the strategies that keep R1-R12 and R20: `enumeration`
+Lower bounds           `floors` (whole blocks of strategies) and `bounds`, resting on `placement` (experts to
+                       ranks), `replicas` and `replica_bounds` (with redundant slots) and `stages`
 Placement problems     `packing`; arguments that no placement keeps a threshold: `arguments`, on `patterns` and `assignment`
 Certificates           `certificate`: the file and its reader
 What a search claims   `result`

@@ -13,7 +13,8 @@ from models.collectives import Comm
 from models.evaluate import layer_profile, moe_layer_indices
 from models.instance import Instance
 from models.layout import Pattern
-from models.placement import NOTHING_PROVED, Front, Proved, front, ideal_front, ideal_profile
+from models.placement import NOTHING_PROVED, Front, Proved, front, ideal_front
+from models.replicas import least_profile, replicated_front
 from models.routing import Profile
 from models.rules import longest_step
 from models.shape import Groups, Shape
@@ -108,11 +109,11 @@ class Bounds:
         self._kinds = [(len(list(same)), *kind) for kind, same in groupby(kinds)]
 
     def work(self, s: Strategy) -> int | str:
-        """A lower bound on the step of a strategy that keeps R1-R12, ns; or "memory" where no split fits.
+        """A lower bound on the step of a strategy that keeps R1-R12 and R20, ns; or "memory" where no split fits.
 
         step >= (m + PP - 1) * max(mean stage, longest layer), counting computation alone.
         """
-        key = (s.replicas * s.dp * s.microbatches, s.dp > 1, s.tp, s.cp, s.ep, s.etp)
+        key = (s.replicas * s.dp * s.microbatches, s.dp > 1, s.tp, s.cp, s.ep, s.etp, s.redundant)
         if not self.fits(s):
             return "memory"
         times = self._times.get(key)
@@ -123,9 +124,9 @@ class Bounds:
         return (s.microbatches + s.pp - 1) * max(-(-times[0] // s.pp), times[1])
 
     def fits(self, s: Strategy) -> bool:
-        """Whether some split of a strategy that keeps R1-R12 fits memory."""
+        """Whether some split of a strategy that keeps R1-R12 and R20 fits memory."""
         parts = s.replicas * s.dp * s.microbatches
-        key = (parts, s.dp > 1, s.tp, s.cp, s.ep, s.etp, self._tied and s.pp == 1)
+        key = (parts, s.dp > 1, s.tp, s.cp, s.ep, s.etp, s.redundant, self._tied and s.pp == 1)
         sketch = self._sketches.get(key)
         if sketch is None:
             self._sketches[key] = sketch = self.sketch(s)
@@ -144,11 +145,10 @@ class Bounds:
         """Computation of one layer under any placement, ns."""
         profile, ffn = None, self.terms.arch.layers[group].moe
         if loads is not None and ffn is not None:
-            key = (loads, ffn.top_k, shape.ep, shape.group_tokens)
+            key = (loads, ffn.top_k, shape.ep, shape.redundant, shape.group_tokens)
             profile = self._ideals.get(key)
             if profile is None:
-                one_domain = ((0,) * shape.ep,)
-                self._ideals[key] = profile = ideal_profile(loads, ffn.top_k, shape.ep, shape.group_tokens, one_domain, self._proved)
+                self._ideals[key] = profile = least_profile(*key, ((0,) * shape.ep,), self._proved)
         return sum(self.terms.compute(group, shape, profile).values())
 
     def case(self, s: Strategy) -> Case:
@@ -156,7 +156,7 @@ class Bounds:
         stage = s.stage_gpus
         blocks = 1 if stage % self._domain == 0 else min(s.pp * s.replicas, self._domain)
         sequences = self.instance.workload.sequences // (s.replicas * s.dp * s.microbatches)
-        key = (sequences, s.tp, s.cp, s.dp, s.ep, s.etp, blocks, s.order)
+        key = (sequences, s.tp, s.cp, s.dp, s.ep, s.etp, blocks, s.order, s.redundant)
         found = self._cases.get(key)
         if found is None:
             self._cases[key] = found = self._build(s)
@@ -176,6 +176,8 @@ class Bounds:
         ffn = self.terms.arch.layers[group].moe
         if loads is None or ffn is None:
             return None
+        if shape.redundant:
+            return replicated_front(loads, ffn.top_k, shape.ep, shape.redundant, shape.group_tokens, groups.ep)
         found = self._fronts(loads, ffn.top_k, shape.ep, shape.group_tokens, groups.ep)
         if found.exact or not self._proved:
             return found

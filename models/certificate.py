@@ -14,7 +14,7 @@ from models.expert_map import ExpertMap
 from models.instance import Instance
 from models.packing import MOST_DIGITS, Natural, Problem, Refused
 from models.record import Name, Record, StopAtFirst
-from models.strategy import DEGREES, ORDERS, Degree, Plan, Ranks, Strategy
+from models.strategy import DEGREES, ORDERS, Degree, Plan, Ranks, Redundant, Strategy
 
 FORMAT = "shardproof-certificate/1"
 MOST_CHARACTERS = 16_000_000
@@ -23,7 +23,7 @@ MOST_OBJECTS = 1_000_000  # half a kilobyte each while they are validated
 
 
 class AllDegrees(Record):
-    """Every degree of a strategy."""
+    """Every degree of a strategy, and its redundant slots per EP rank."""
 
     tp: Degree
     cp: Degree
@@ -34,6 +34,7 @@ class AllDegrees(Record):
     edp: Degree
     replicas: Degree
     microbatches: Degree
+    redundant: Redundant = 0
 
 
 class StatedPlan(Record):
@@ -46,7 +47,7 @@ class StatedPlan(Record):
 
     @property
     def strategy(self) -> Strategy:
-        return Strategy(**{d: getattr(self.degrees, d) for d in DEGREES}, order=self.order)
+        return Strategy(**{d: getattr(self.degrees, d) for d in DEGREES}, order=self.order, redundant=self.degrees.redundant)
 
 
 class PricedPlan(Record):

@@ -1,6 +1,6 @@
-"""Every strategy that keeps the rules of divisibility (R1-R12), in a stated order.
+"""Every strategy that keeps the rules on strategies (R1-R12, R20), in a stated order.
 
-Order: replicas, pp, tp, cp, dp, microbatches, ep, etp, rank order, each ascending.
+Order: replicas, pp, tp, cp, dp, microbatches, ep, etp, redundant slots, rank order, each ascending.
 """
 
 from collections.abc import Callable, Iterator
@@ -18,14 +18,15 @@ from models.rules import (
     heads_divide,
     kv_heads,
     layers_cover,
+    redundant_slots,
     tp_in_domain,
 )
 from models.strategy import Strategy
 
 R = TypeVar("R")
 
-Side = tuple[int, int, int]
-"""etp, ep, edp"""
+Side = tuple[int, int, int, int]
+"""etp, ep, edp, redundant slots per EP rank"""
 
 
 class Block(NamedTuple):
@@ -45,7 +46,8 @@ class Block(NamedTuple):
         return len(self.microbatches) * len(self.sides) * len(self.orders)
 
     def strategy(self, microbatches: int, side: Side, order: str) -> Strategy:
-        return Strategy(self.tp, self.cp, self.dp, self.pp, *side, self.replicas, microbatches, order)
+        etp, ep, edp, redundant = side
+        return Strategy(self.tp, self.cp, self.dp, self.pp, etp, ep, edp, self.replicas, microbatches, order, redundant)
 
     def strategies(self) -> Iterator[Strategy]:
         """In the stated order."""
@@ -64,7 +66,7 @@ def blocks(i: Instance) -> Iterator[Block]:
 
 def position(i: Instance, s: Strategy) -> tuple[int, ...]:
     """Sorts strategies into the stated order."""
-    return s.replicas, s.pp, s.tp, s.cp, s.dp, s.microbatches, s.ep, s.etp, i.space.orders.index(s.order)
+    return s.replicas, s.pp, s.tp, s.cp, s.dp, s.microbatches, s.ep, s.etp, s.redundant, i.space.orders.index(s.order)
 
 
 def divisors(n: int) -> list[int]:
@@ -110,7 +112,7 @@ def _classic(i: Instance) -> Iterator[Block]:
                 continue
             if not (i.space.admits("ep", ep) and i.space.admits("dp", ep) and i.space.admits("etp", tp)):
                 continue
-            yield _in_domain(i, Block(1, pp, tp, 1, ep, _microbatches(i, 1, ep), ((tp, ep, 1),), i.space.orders))
+            yield _in_domain(i, Block(1, pp, tp, 1, ep, _microbatches(i, 1, ep), _with_slots(i, tp, ep, 1), i.space.orders))
 
 
 def _folded(i: Instance) -> Iterator[Block]:
@@ -142,16 +144,21 @@ def _in_domain(i: Instance, block: Block) -> Block:
 
 
 def _expert_sides(i: Instance, tp: int, stage_gpus: int) -> tuple[Side, ...]:
-    """(etp, ep, edp) with product `stage_gpus`."""
-    found = []
+    """(etp, ep, edp) with product `stage_gpus`, each with every number of redundant slots."""
+    found = list[Side]()
     for ep in _expert_degrees(i, stage_gpus):
         if stage_gpus % ep:
             continue
         for etp in _values(i, "etp", divisors(stage_gpus // ep)):
             edp = stage_gpus // (ep * etp)
             if not (expert_width_divides(i, etp) or dense_model(i, tp, etp)) and i.space.admits("edp", edp):
-                found.append((etp, ep, edp))
+                found += _with_slots(i, etp, ep, edp)
     return tuple(found)
+
+
+def _with_slots(i: Instance, etp: int, ep: int, edp: int) -> tuple[Side, ...]:
+    """An expert side with each number of redundant slots that the space lists and the experts can fill."""
+    return tuple((etp, ep, edp, n) for n in sorted(i.space.redundant_slots) if not redundant_slots(i, ep, n))
 
 
 def _memoised(function: Callable[[int, int], R]) -> Callable[[int, int], R]:

@@ -21,6 +21,9 @@ COST_MODEL_ASSUMPTIONS = (
 )
 
 
+EQUAL_SPLIT = "The tokens of an expert in several slots are split equally over its replicas."
+
+
 class Stage(NamedTuple):
     """One stage for one micro-batch, and its memory and traffic for the whole pass."""
 

@@ -17,7 +17,9 @@ from models.evaluate import moe_layer_indices
 from models.instance import Instance
 from models.layout import Pattern
 from models.operators import Work, dense_width, feed_forward, routed_experts
-from models.placement import NOTHING_PROVED, Proved, least_copies, least_maximum
+from models.placement import NOTHING_PROVED, Proved, least_maximum
+from models.replica_bounds import least_rank_load, least_touched
+from models.replicas import least_copies_on
 from models.roofline import flop_efficiency_ppm, peak_flop_per_s
 from models.routing import Profile, least_touches
 from models.shape import Groups, Shape
@@ -59,13 +61,13 @@ class Floors:
                 rows[g, instance.load_of_moe_layer(moe[layer])] += 1
         self.rows = [Row(n, g, ffn.top_k, loads, sum(loads)) for (g, loads), n in rows.items() if (ffn := groups[g].moe)]
         self._attention: dict[tuple[int, int, int], Floor] = {}
-        self._experts: dict[tuple[int, int, int], Floor] = {}
-        self._by_row: dict[tuple[int, int, int], int] = {}
-        self._hottest: dict[int, list[tuple[Row, Fraction]]] = {}
+        self._experts: dict[tuple[int, int, int, int], Floor] = {}
+        self._by_row: dict[tuple[int, int, int, int], int] = {}
+        self._hottest: dict[tuple[int, int], list[tuple[Row, Fraction]]] = {}
         self._of_group: dict[Hashable, Fraction | int] = {}
         self._sides: dict[Hashable, Floor] = {}
         self._every_side: dict[Hashable, tuple[Floor, ...]] = {}
-        self._least_copies: dict[tuple[int, tuple[Pattern, ...]], int] = {}
+        self._least_copies: dict[tuple[int, int, tuple[Pattern, ...]], int] = {}
         self._moe_layers: Counter[int] = Counter()
         for row in self.rows:
             self._moe_layers[row.group] += row.layers
@@ -83,54 +85,71 @@ class Floors:
     def shape(self, sequences: int, tp: int, cp: int) -> Shape:
         """The shape of one micro-batch, with an expert side of one rank."""
         parts = self.instance.workload.sequences // sequences
-        return self.terms.shape(Block(parts, 1, tp, cp, 1, (1,), ((1, 1, 1),), ()).strategy(1, (1, 1, 1), DEFAULT_ORDER))
+        return self.terms.shape(Block(parts, 1, tp, cp, 1, (1,), ((1, 1, 1, 0),), ()).strategy(1, (1, 1, 1, 0), DEFAULT_ORDER))
 
-    def experts(self, etp: int, ep: int, tokens: int) -> Floor:
+    def experts(self, etp: int, ep: int, redundant: int, tokens: int) -> Floor:
         """Routed experts when `tokens` tokens reach the EP group; every row of a group is taken for its easiest one."""
-        found = self._experts.get((etp, ep, tokens))
+        found = self._experts.get((etp, ep, redundant, tokens))
         if found is None:
             each = []
             for group, layers in self._moe_layers.items():
-                hottest, fewest = self._easiest(group, ep), self._fewest(group, tokens)
-                inputs, touched = ceil_div(tokens * hottest.numerator, hottest.denominator), ceil_div(fewest, ep)
+                hottest, touched = self._easiest(group, ep, redundant), self._fewest(group, ep, redundant, tokens)
+                inputs = ceil_div(tokens * hottest.numerator, hottest.denominator)
                 each.append((layers, self.terms.experts_ns(group, inputs, touched, etp)))
             shortest = min((ns for _, ns in each), default=0) if self._all_moe else 0
-            found = self._experts[etp, ep, tokens] = Floor(sum(n * ns for n, ns in each), shortest)
+            found = self._experts[etp, ep, redundant, tokens] = Floor(sum(n * ns for n, ns in each), shortest)
         return found
 
-    def _easiest(self, group: int, ep: int) -> Fraction:
+    def _easiest(self, group: int, ep: int, redundant: int) -> Fraction:
         """Expert inputs of the hottest rank per token, in the row of the group where they are fewest."""
-        key = ("inputs", group, ep)
+        key = ("inputs", group, ep, redundant)
         if key not in self._of_group:
-            self._of_group[key] = min(hottest for row, hottest in self._rows_on(ep) if row.group == group)
+            self._of_group[key] = min(hottest for row, hottest in self._rows_on(ep, redundant) if row.group == group)
         return Fraction(self._of_group[key])
 
-    def _fewest(self, group: int, tokens: int) -> int:
-        """Least touched experts of all ranks together (2**-20), in the row of the group that touches fewest."""
-        key = ("touched", group, tokens.bit_length())
+    def _fewest(self, group: int, ep: int, redundant: int, tokens: int) -> int:
+        """Mean touched experts of a rank (2**-20), in the row of the group that touches fewest."""
+        key = ("touched", group, tokens.bit_length(), ep if redundant else 1, redundant)
         if key not in self._of_group:
-            self._of_group[key] = min(least_touches(row.loads, row.top_k, tokens) for row in self.rows if row.group == group)
-        return int(self._of_group[key])
+            rows = (row for row in self.rows if row.group == group)
+            if redundant:
+                self._of_group[key] = min(self._touched(row, ep, redundant, tokens) for row in rows)
+            else:
+                self._of_group[key] = min(least_touches(row.loads, row.top_k, tokens) for row in rows)
+        found = int(self._of_group[key])
+        return found if redundant else ceil_div(found, ep)
 
-    def _rows_on(self, ep: int) -> list[tuple[Row, Fraction]]:
+    def _touched(self, row: Row, ep: int, redundant: int, tokens: int) -> int:
+        """Mean touched experts of a rank (2**-20), at least: those by the largest power of two of tokens within `tokens`."""
+        if not redundant:
+            return ceil_div(least_touches(row.loads, row.top_k, tokens), ep)
+        return least_touched(row.loads, row.top_k, ep, len(row.loads) // ep + redundant, 1 << (tokens.bit_length() - 1))
+
+    def _rows_on(self, ep: int, redundant: int) -> list[tuple[Row, Fraction]]:
         """Each row with the least expert inputs of its hottest rank, per token."""
-        found = self._hottest.get(ep)
+        found = self._hottest.get((ep, redundant))
         if found is None:
-            loads = [max(least_maximum(row.loads, ep), self._proved.get((row.loads, ep), 0)) for row in self.rows]
+            loads = [self._least_load(row, ep, redundant) for row in self.rows]
             found = [(row, Fraction(row.top_k * load, row.sum)) for row, load in zip(self.rows, loads, strict=True)]
-            self._hottest[ep] = found
+            self._hottest[ep, redundant] = found
         return found
 
-    def _experts_by_row(self, etp: int, ep: int, tokens: int) -> int:
+    def _least_load(self, row: Row, ep: int, redundant: int) -> Fraction:
+        """Load of the heaviest rank in the tokens of the row, at least."""
+        if redundant:
+            return least_rank_load(row.loads, ep, len(row.loads) // ep + redundant)
+        return Fraction(max(least_maximum(row.loads, ep), self._proved.get((row.loads, ep), 0)))
+
+    def _experts_by_row(self, etp: int, ep: int, redundant: int, tokens: int) -> int:
         """As the total of `experts`, each row for itself, ns."""
-        found = self._by_row.get((etp, ep, tokens))
+        found = self._by_row.get((etp, ep, redundant, tokens))
         if found is None:
             found = 0
-            for row, hottest in self._rows_on(ep):
+            for row, hottest in self._rows_on(ep, redundant):
                 inputs = ceil_div(tokens * hottest.numerator, hottest.denominator)
-                touched = ceil_div(least_touches(row.loads, row.top_k, tokens), ep)
+                touched = self._touched(row, ep, redundant, tokens)
                 found += row.layers * self.terms.experts_ns(row.group, inputs, touched, etp)
-            self._by_row[etp, ep, tokens] = found
+            self._by_row[etp, ep, redundant, tokens] = found
         return found
 
     def step_ns(self, block: Block, microbatches: int, side: Side | None = None) -> int:
@@ -153,7 +172,7 @@ class Floors:
         terms, shape, groups = self.terms, self.terms.shape(s), self.terms.groups(s)
         comm = sum(count * self._comm_ns(g, shape, groups) for g, count in self._distinct)
         mean = shape.rank_tokens // self.instance.workload.new_tokens  # sequences of a rank, were all alike
-        total = self.attention(mean, s.tp, s.cp).total + self._experts_by_row(s.etp, s.ep, shape.group_tokens)
+        total = self.attention(mean, s.tp, s.cp).total + self._experts_by_row(s.etp, s.ep, s.redundant, shape.group_tokens)
         total += comm - comm * self.instance.runtime.overlap_ppm // PPM
         total += terms.first(shape, groups).cost.ns + terms.last(shape, groups).cost.ns
         return (s.microbatches + s.pp - 1) * -(-total // s.pp) + (s.pp - 1) * terms.transfer(s, shape).ns
@@ -162,19 +181,22 @@ class Floors:
         """Communication of one layer of a group, ns, at least."""
         ffn, profile = self.instance.architecture.layers[group].moe, None
         if ffn is not None:
-            profile = Profile(ceil_div(shape.group_tokens * ffn.top_k, shape.ep), 0, self._copies(group, ffn.top_k, groups.ep))
+            profile = Profile(
+                ceil_div(shape.group_tokens * ffn.top_k, shape.ep), 0, self._copies(group, ffn.top_k, shape.redundant, groups.ep)
+            )
         return sum(comm.ns for _, comm in self.terms.comm(group, shape, groups, profile))
 
-    def _copies(self, group: int, top_k: int, patterns: tuple[Pattern, ...]) -> int:
-        found = self._least_copies.get((group, patterns))
+    def _copies(self, group: int, top_k: int, redundant: int, patterns: tuple[Pattern, ...]) -> int:
+        found = self._least_copies.get((group, redundant, patterns))
         if found is None:
             rows = [row.loads for row in self.rows if row.group == group]
-            found = self._least_copies[group, patterns] = min(least_copies(loads, top_k, patterns) for loads in rows)
+            found = min(least_copies_on(loads, top_k, redundant, patterns) for loads in rows)
+            self._least_copies[group, redundant, patterns] = found
         return found
 
     def _side(self, sequences: int, block: Block, side: Side) -> Floor:
         tokens = sequences * self.instance.workload.new_tokens
-        return self.experts(side[0], side[1], ceil_div(tokens * side[0] * side[1], block.tp * block.cp))
+        return self.experts(side[0], side[1], side[3], ceil_div(tokens * side[0] * side[1], block.tp * block.cp))
 
     def sides(self, sequences: int, block: Block) -> tuple[Floor, ...]:
         """The routed experts of each expert side of the block."""

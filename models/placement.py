@@ -34,10 +34,13 @@ class Front(NamedTuple):
     exact: bool
 
 
-def contiguous(experts: int, ep: int) -> RankContents:
-    """Expert e on rank e // (experts / ep): the engines' default."""
+def contiguous(experts: int, ep: int, redundant: int = 0) -> RankContents:
+    """Expert e on rank e // (experts / ep): the engines' default. Redundant slots hold the experts that follow, in a circle.
+
+    With equal loads every rank then carries the mean: it holds as many of each place of a block as every other.
+    """
     slots = experts // ep
-    return tuple(tuple(range(r * slots, (r + 1) * slots)) for r in range(ep))
+    return tuple(tuple(sorted((r * slots + n) % experts for n in range(slots + redundant))) for r in range(ep))
 
 
 @lru_cache(maxsize=20_000)
@@ -164,7 +167,7 @@ def _least_copies(loads: tuple[int, ...], top_k: int, pattern: Pattern) -> int:
     if d == 1:
         return 0
     if len(set(counts)) == 1:
-        return (d - 1) * ceil_div(_least_reach(_missed_by_all(loads, top_k), d) * WHOLE, CERTAIN)
+        return (d - 1) * ceil_div(least_reach(_missed_by_all(loads, top_k), d) * WHOLE, CERTAIN)
     total, slots = sum(loads), len(loads) // size
     missing = [CERTAIN - routing_probability(w, total, top_k) for w in sorted(loads)]
     bound = 0
@@ -182,7 +185,7 @@ def _missed_by_all(loads: tuple[int, ...], top_k: int) -> int:
     return ceil_div(prod(CERTAIN - routing_probability(w, total, top_k) for w in loads) << 64, CERTAIN ** len(loads))
 
 
-def _least_reach(missed: int, domains: int) -> int:
+def least_reach(missed: int, domains: int) -> int:
     """Smallest x, 2**-32 fixed point, with (1 - x)**domains <= missed, which is 2**-64 fixed point."""
     low, high = 0, CERTAIN
     while low < high:

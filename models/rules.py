@@ -1,19 +1,21 @@
 """What a plan must satisfy: each rule a predicate over few arguments, and a sentence with its numbers.
 
-Rules R1-R12 concern the strategy alone, R13-R19 the finished plan. `None` means satisfied.
+Rules R1-R12 and R20 concern the strategy alone, R13-R19 the finished plan. `None` means satisfied.
 """
 
 from collections.abc import Iterator, Sequence
 from math import prod
-from typing import NamedTuple
 
 from models.attention import replicated_heads
 from models.evaluate import Evaluation, evaluate, stage_memory, tokens_per_s
 from models.instance import Instance
 from models.layout import group_patterns
 from models.operators import dense_width
+from models.slots import redundant_slots as redundant_slots
+from models.slots import slots as slots
 from models.strategy import DEGREES, Plan, Strategy
 from models.terms import Terms
+from models.violation import Violation as Violation
 
 RULES = (
     "space",
@@ -34,29 +36,24 @@ RULES = (
     "ttft",
     "tpot",
     "rate",
+    "redundant_slots",
 )
-"""Every rule by name, in the order of R1-R19."""
+"""Every rule by name, in the order of R1-R20."""
 
 ON_PRICED_PLANS = ("memory", "link", "ttft", "tpot", "rate")
 """R15-R19: a plan that breaks only these can still be laid out and priced."""
 
 
-class Violation(NamedTuple):
-    """A broken rule: what is needed, what there is, and the sentence that says so."""
-
-    rule: str
-    sentence: str
-    need: int | None = None
-    have: int | None = None
-
-
 def space(i: Instance, s: Strategy) -> Violation | None:
-    """(R1) Every degree and the rank order are among those the space lists."""
+    """(R1) Every degree, the redundant slots and the rank order are among those the space lists."""
     for degree in DEGREES:
         value = getattr(s, degree)
         if not i.space.admits(degree, value):
             allowed = ", ".join(map(str, getattr(i.space, degree)[:12]))
             return Violation("space", f"{degree} = {value} is not among the allowed values {allowed}")
+    if s.redundant not in i.space.redundant_slots:
+        allowed = ", ".join(map(str, i.space.redundant_slots[:12]))
+        return Violation("space", f"redundant = {s.redundant} is not among the values {allowed} of redundant_slots")
     if s.order not in i.space.orders:
         return Violation("space", f"rank order {s.order} is not listed in the space")
     return None
@@ -169,7 +166,7 @@ def tp_in_domain(i: Instance, s: Strategy) -> Violation | None:
 
 
 def strategy_violations(i: Instance, s: Strategy) -> Iterator[Violation]:
-    """R1-R12, all that are broken."""
+    """R1-R12 and R20, all that are broken."""
     laid_out = world(i, s)
     found = (
         space(i, s),
@@ -184,6 +181,7 @@ def strategy_violations(i: Instance, s: Strategy) -> Iterator[Violation]:
         batch_divides(i, s.replicas, s.dp, s.microbatches),
         context_covers(i, s.cp),
         tp_in_domain(i, s) if laid_out is None else None,
+        redundant_slots(i, s.ep, s.redundant),
     )
     return (v for v in found if v is not None)
 
@@ -194,25 +192,6 @@ def stages_cover(i: Instance, plan: Plan) -> Violation | None:
     if len(plan.stages) != pp or any(n < 1 for n in plan.stages) or sum(plan.stages) != layers:
         sentence = f"stages {list(plan.stages)[:20]} must be {pp} positive numbers that add up to {layers} layers"
         return Violation("layers_cover", sentence, sum(plan.stages), layers)
-    return None
-
-
-def slots(i: Instance, plan: Plan) -> Violation | None:
-    """(R14) Each MoE layer: ep ranks of equally many slots, every expert held once (no redundant slots in this version)."""
-    experts, ep = i.architecture.experts, plan.strategy.ep
-    if len(plan.placement) != i.architecture.moe_layers:
-        found, need = len(plan.placement), i.architecture.moe_layers
-        return Violation("slots", f"placement has {found} layers, the model {need} MoE layers", need, found)
-    for layer, ranks in enumerate(plan.placement):
-        if len(ranks) != ep:
-            return Violation("slots", f"placement of MoE layer {layer} has {len(ranks)} ranks, ep is {ep}", ep, len(ranks))
-        if len({len(r) for r in ranks}) > 1:
-            return Violation("slots", f"placement of MoE layer {layer}: ranks hold different numbers of experts")
-        held = sorted(e for r in ranks for e in r)
-        if held != list(range(experts)):
-            return Violation(
-                "slots", f"placement of MoE layer {layer} must hold each of the {experts} experts exactly once", experts, len(held)
-            )
     return None
 
 

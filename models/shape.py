@@ -19,6 +19,8 @@ class Shape(NamedTuple):
     cp: int
     etp: int
     ep: int
+    redundant: int = 0
+    """slots per EP rank on top of experts / ep"""
 
     @property
     def dispatched(self) -> int:

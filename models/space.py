@@ -5,7 +5,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from models.record import Record, StopAtFirst
-from models.strategy import DEFAULT_ORDER, ORDERS, Degree
+from models.strategy import DEFAULT_ORDER, ORDERS, Degree, Redundant
 
 Allowed = Annotated[tuple[Degree, ...], Field(min_length=1, max_length=100_000), StopAtFirst()]
 SpaceName = Literal["classic", "folded"]
@@ -28,6 +28,9 @@ class Space(Record):
     replicas: Allowed | None = None
     microbatches: Allowed | None = None
     orders: tuple[str, ...] = Field(default=(DEFAULT_ORDER,), min_length=1, max_length=len(ORDERS))
+    redundant_slots: Annotated[tuple[Redundant, ...], Field(min_length=1, max_length=4096), StopAtFirst()] = Field(
+        default=(0,), description="numbers of redundant expert slots per EP rank to choose from, on top of experts / ep"
+    )
     tp_in_domain: bool = Field(default=False, description="refuse tensor parallelism that leaves a scale-up domain")
 
     @model_validator(mode="after")

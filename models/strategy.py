@@ -9,17 +9,19 @@ from pydantic import Field, field_validator
 from models.record import Name, Record, StopAtFirst
 
 Degree = Annotated[int, Field(ge=1, le=10_000_000)]  # micro-batches may be as many as sequences
+Redundant = Annotated[int, Field(ge=0, le=10_000_000)]  # the rule R20 bounds it by the experts
 DEGREES = ("tp", "cp", "dp", "pp", "etp", "ep", "edp", "replicas", "microbatches")
 DEFAULT_ORDER = "tp-cp-dp|etp-ep-edp"
 ORDERS = tuple(f"{'-'.join(a)}|{'-'.join(e)}" for a in permutations(("tp", "cp", "dp")) for e in permutations(("etp", "ep", "edp")))
 
 
 class Strategy(NamedTuple):
-    """Degrees, micro-batches and rank order. What was chosen, not what it costs.
+    """Degrees, micro-batches, rank order and redundant slots. What was chosen, not what it costs.
 
     Attention side tp * cp * dp and expert side etp * ep * edp fill the same GPUs of each of `pp`
     stages; `replicas` copies of the whole split the sequences. In `order`, each side is listed
-    innermost first; stages are outside both, replicas outside all.
+    innermost first; stages are outside both, replicas outside all. Each EP rank has experts / ep + `redundant`
+    slots in every MoE layer.
     """
 
     tp: int
@@ -32,6 +34,7 @@ class Strategy(NamedTuple):
     replicas: int
     microbatches: int
     order: str = DEFAULT_ORDER
+    redundant: int = 0
 
     @property
     def stage_gpus(self) -> int:
@@ -48,11 +51,12 @@ class Strategy(NamedTuple):
         return self.world * self.replicas
 
     def degrees(self) -> dict[str, int]:
-        return {d: getattr(self, d) for d in DEGREES}
+        """All that is a number, the redundant slots last."""
+        return {d: getattr(self, d) for d in (*DEGREES, "redundant")}
 
     def label(self) -> str:
-        """Compact name, e.g. `EP64 TP2 PP1` with the degrees that differ from 1 after them."""
-        main = f"EP{self.ep} TP{self.tp} PP{self.pp}"
+        """Compact name, e.g. `EP64 TP2 PP1`, or `EP32+2 TP1 PP1` with 2 redundant slots per rank; other degrees above 1 after them."""
+        main = f"EP{self.ep}{f'+{self.redundant}' if self.redundant else ''} TP{self.tp} PP{self.pp}"
         rest = "".join(f" {d.upper()}{getattr(self, d)}" for d in ("dp", "cp", "etp", "edp") if getattr(self, d) > 1)
         tail = (f" x{self.replicas}" if self.replicas > 1 else "") + (f" mb{self.microbatches}" if self.microbatches > 1 else "")
         return main + rest + tail + ("" if self.order == DEFAULT_ORDER else f" [{self.order}]")
@@ -70,6 +74,7 @@ class Degrees(Record):
     edp: Degree | None = None
     replicas: Degree | None = None
     microbatches: Degree | None = None
+    redundant: Redundant | None = Field(default=None, description="redundant expert slots per EP rank, 0 where absent")
 
 
 RankContents = tuple[tuple[int, ...], ...]
@@ -112,7 +117,7 @@ class Plan(NamedTuple):
 def fill_degrees(stated: Degrees, order: str | None = None, dense: bool = False) -> tuple[Strategy, tuple[str, ...]]:
     """The strategy that `stated` means, and the names of the degrees that were filled in.
 
-    cp, pp, replicas and microbatches default to 1. When neither dp nor edp is stated, the plan is
+    cp, pp, replicas and microbatches default to 1, redundant slots to 0, which is not named. When neither dp nor edp is stated, the plan is
     read as in the classic space (dp = ep, edp = 1, etp = tp); otherwise the identity
     tp * cp * dp = etp * ep * edp gives what is missing, with ep = 1, and etp = 1 (etp = tp for a
     `dense` model) where it leaves a choice.
@@ -127,7 +132,8 @@ def fill_degrees(stated: Degrees, order: str | None = None, dense: bool = False)
         d["dp"] = max(1, experts * d["edp"] // attention)
     if "edp" not in d:
         d["edp"] = max(1, attention * d["dp"] // experts)
-    return Strategy(**d, order=order or DEFAULT_ORDER), tuple(name for name in DEGREES if name not in given)
+    strategy = Strategy(**d, order=order or DEFAULT_ORDER, redundant=stated.redundant or 0)
+    return strategy, tuple(name for name in DEGREES if name not in given)
 
 
 def complete_stages(layers: int, pp: int) -> tuple[int, ...]:

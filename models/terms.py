@@ -82,7 +82,7 @@ class Terms:
         sequences = ceil_div(mean * (PPM + uneven), PPM)  # of the busiest rank, whose time counts; experts and caches see the mean
         rank_tokens = mean * workload.new_tokens
         tokens = sequences * ceil_div(workload.new_tokens, s.cp) if prefill else ceil_div(sequences, s.cp)
-        return Shape(sequences, rank_tokens, tokens, s.tp, s.cp, s.etp, s.ep)
+        return Shape(sequences, rank_tokens, tokens, s.tp, s.cp, s.etp, s.ep, s.redundant)
 
     def groups(self, s: Strategy) -> Groups:
         """Where the groups of strategy `s` lie."""
@@ -225,12 +225,13 @@ class Terms:
 
     def layer_bytes(self, group_index: int, shape: Shape) -> tuple[int, int]:
         """Weights of one layer on one GPU, and KV cache per sequence of its data-parallel rank."""
-        return self.weight_bytes(group_index, shape.tp, shape.etp, shape.ep), self.cache_bytes(group_index, shape.tp, shape.cp)
+        weights = self.weight_bytes(group_index, shape.tp, shape.etp, shape.ep, shape.redundant)
+        return weights, self.cache_bytes(group_index, shape.tp, shape.cp)
 
-    def weight_bytes(self, group_index: int, tp: int, etp: int, ep: int) -> int:
-        """Weights of one layer on one GPU."""
-        arch, key = self.arch, ("weights", group_index, tp, etp, ep)
-        return self._once(key, lambda: layer_weight_bytes(arch, arch.layers[group_index], tp, etp, ceil_div(arch.experts, ep)))
+    def weight_bytes(self, group_index: int, tp: int, etp: int, ep: int, redundant: int = 0) -> int:
+        """Weights of one layer on one GPU, `redundant` slots per EP rank among them."""
+        arch, key = self.arch, ("weights", group_index, tp, etp, ep, redundant)
+        return self._once(key, lambda: layer_weight_bytes(arch, arch.layers[group_index], tp, etp, ceil_div(arch.experts, ep) + redundant))
 
     def cache_bytes(self, group_index: int, tp: int, cp: int) -> int:
         """KV cache of one layer on one GPU, per sequence of its data-parallel rank."""

@@ -137,7 +137,7 @@ def _sizes(terms: Terms, parts: list[_Part], group: int) -> Integers:
     for p in parts:
         key = (p.block.tp, p.block.sides, p.block.orders)
         if key not in weights:
-            weights[key] = [terms.weight_bytes(group, p.block.tp, etp, ep) for etp, ep, _ in p.block.sides for _ in p.block.orders]
+            weights[key] = [terms.weight_bytes(group, p.block.tp, etp, ep, r) for etp, ep, _, r in p.block.sides for _ in p.block.orders]
         columns.append(weights[key])
     cache = [terms.cache_bytes(group, p.block.tp, p.block.cp) * p.sequences * p.microbatches for p in parts]
     return _array([w for column in columns for w in column]) + _spread(cache, [p.size for p in parts])

@@ -1,5 +1,6 @@
 """Figures that a deployment document may claim, each derived from instance and plan alone."""
 
+from collections import Counter
 from collections.abc import Callable
 from fractions import Fraction
 from functools import cached_property
@@ -96,8 +97,9 @@ def overlap_pct(s: Subject) -> Figure:
 
 def experts_per_gpu(s: Subject) -> Figure:
     experts, t = s.instance.architecture.experts, s.plan.strategy
-    held = Fraction(experts, t.ep * t.etp)
-    return Figure(held, f"{experts} experts over ep*etp = {t.ep}*{t.etp} GPUs: weights of {held} expert per GPU and layer")
+    held = Fraction(experts + t.ep * t.redundant, t.ep * t.etp)
+    more = f" and {t.redundant} redundant slots per rank" if t.redundant else ""
+    return Figure(held, f"{experts} experts over ep*etp = {t.ep}*{t.etp} GPUs{more}: weights of {held} expert per GPU and layer")
 
 
 def experts_total(s: Subject) -> Figure:
@@ -123,7 +125,8 @@ def load_max_over_mean(s: Subject) -> Figure:
     ratios = []
     for number, layer in enumerate(s.plan.placement):
         loads = s.instance.load_of_moe_layer(number)
-        held = [sum(loads[e] for e in rank) for rank in layer]
+        replicas = Counter(e for rank in layer for e in rank)
+        held = [sum(Fraction(loads[e], replicas[e]) for e in rank) for rank in layer]
         ratios.append(Fraction(max(held) * len(held), sum(held)))
     if not ratios:
         return Figure(None, "the model has no experts")

@@ -4,7 +4,7 @@ from hashlib import sha256
 from typing import Any
 
 from models.certificate import Certificate
-from models.evaluate import COST_MODEL_ASSUMPTIONS, Evaluation, evaluate, tokens_per_s, usd_per_million_tokens
+from models.evaluate import COST_MODEL_ASSUMPTIONS, EQUAL_SPLIT, Evaluation, evaluate, tokens_per_s, usd_per_million_tokens
 from models.instance import Instance
 from models.measured import OperatorTables, shortfall
 from models.objective import UNITS
@@ -27,7 +27,12 @@ def header(command: str, status: str, instance: Instance, options: Options, seco
         "status": status,
         "tool": tool_versions(options.seed),
         "instance": {"name": instance.name, "sha256": instance.digest()},
-        "assumptions": [*instance.stated_assumptions(), *_about_tables(instance.cluster.pool.accelerator.tables), *COST_MODEL_ASSUMPTIONS],
+        "assumptions": [
+            *instance.stated_assumptions(),
+            *_about_tables(instance.cluster.pool.accelerator.tables),
+            *COST_MODEL_ASSUMPTIONS,
+            *([EQUAL_SPLIT] if any(instance.space.redundant_slots) else []),
+        ],
         "weakest_source": instance.weakest_source(),
         "seconds": round(seconds, 3),
     }

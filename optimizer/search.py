@@ -12,7 +12,7 @@ from models.objective import value_of
 from models.placement import contiguous
 from models.result import Candidate, Claim, Status
 from models.routing import load_classes
-from models.rules import ON_PRICED_PLANS, Violation, memory, strategy_violations, violations
+from models.rules import ON_PRICED_PLANS, Violation, memory, redundant_slots, strategy_violations, violations
 from models.strategy import Plan, PlanFile, Strategy, complete_stages, fill_degrees
 from models.terms import Terms
 from models.units import PPM, ceil_div
@@ -145,7 +145,7 @@ def _proof_of_broken(instance: Instance, stated: PlanFile, plan: Plan, broken: t
     whole, open_ = as_stated(*plan), as_stated(s, None, None)
     split = stated.stages is not None or s.pp in (1, instance.architecture.layer_count)
     rows = {instance.load_of_moe_layer(n) for n in range(instance.architecture.moe_layers)}
-    placed = stated.placement is not None or s.ep == 1 or all(load_classes(row) == 1 for row in rows)
+    placed = stated.placement is not None or s.ep == 1 or (not s.redundant and all(load_classes(row) == 1 for row in rows))
     structural = [v for v in broken if v.rule not in ON_PRICED_PLANS]
     if of_strategy:
         certificate = certificate_of_broken(instance, open_, of_strategy)
@@ -206,7 +206,8 @@ def _default_plan(instance: Instance, strategy: Strategy, stated: PlanFile) -> P
     arch = instance.architecture
     stages = stated.stages or (complete_stages(arch.layer_count, strategy.pp) if strategy.pp <= arch.layer_count else ())
     ep = strategy.ep if arch.experts and arch.experts % strategy.ep == 0 else 1
-    return Plan(strategy, stages, stated.placement or (contiguous(arch.experts, ep),) * arch.moe_layers)
+    redundant = 0 if redundant_slots(instance, ep, strategy.redundant) else strategy.redundant
+    return Plan(strategy, stages, stated.placement or (contiguous(arch.experts, ep, redundant),) * arch.moe_layers)
 
 
 def _best_completion(instance: Instance, strategy: Strategy, stated: PlanFile) -> Plan | None:

@@ -21,7 +21,7 @@ class Answer(NamedTuple):
     """What is true of an instance."""
 
     strategies: int
-    """how many keep the rules on strategies, R1-R12"""
+    """how many keep the rules on strategies, R1-R12 and R20"""
     feasible: int
     """strategies with at least one plan that keeps every rule"""
     refuted: Counter[str]
@@ -49,8 +49,9 @@ def candidates(instance: Instance) -> Iterator[Strategy]:
     gpus, sequences = instance.cluster.pool.gpus, instance.workload.sequences
     for tp, cp, dp, pp, replicas in degree_tuples(5, gpus):
         sides = [e for e in degree_tuples(3, gpus) if e[0] * e[1] * e[2] == tp * cp * dp]
-        for (etp, ep, edp), m, order in product(sides, range(1, sequences // (replicas * dp) + 1), instance.space.orders):
-            yield Strategy(tp, cp, dp, pp, etp, ep, edp, replicas, m, order)
+        parts, space = range(1, sequences // (replicas * dp) + 1), instance.space
+        for (etp, ep, edp), m, order, redundant in product(sides, parts, space.orders, space.redundant_slots):
+            yield Strategy(tp, cp, dp, pp, etp, ep, edp, replicas, m, order, redundant)
 
 
 def strategies(instance: Instance) -> Iterator[Strategy]:
@@ -75,10 +76,19 @@ def layer_placements(experts: frozenset[int], ranks: int) -> Iterator[RankConten
             yield (held, *rest)
 
 
+def replicated_placements(experts: int, ranks: int, slots: int) -> Iterator[RankContents]:
+    """Every way to fill `slots` slots of each of `ranks` ranks, no expert twice on one and every expert somewhere."""
+    contents = list(combinations(range(experts), slots))
+    return (held for held in product(contents, repeat=ranks) if len({e for rank in held for e in rank}) == experts)
+
+
 def plans(instance: Instance, strategy: Strategy) -> Iterator[Plan]:
     """Every split with every placement of every MoE layer."""
-    architecture = instance.architecture
-    one_layer = list(layer_placements(frozenset(range(architecture.experts)), strategy.ep))
+    architecture, s = instance.architecture, strategy
+    if s.redundant:
+        one_layer = list(replicated_placements(architecture.experts, s.ep, architecture.experts // s.ep + s.redundant))
+    else:
+        one_layer = list(layer_placements(frozenset(range(architecture.experts)), s.ep))
     for stages in splits(architecture.layer_count, strategy.pp):
         for placement in product(one_layer, repeat=architecture.moe_layers):
             yield Plan(strategy, stages, placement)

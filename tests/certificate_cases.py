@@ -12,6 +12,7 @@ from brute import candidates, dearer_plans, plans, strategies
 from random_instances import plain_instance
 
 import models.placement as placement
+import models.replicas as replicas
 from models.arguments import Argument, Problem
 from models.bounds import Bounds
 from models.certificate import Bounded, Certificate, Fact, Optimal, Placement, parse
@@ -44,8 +45,8 @@ def large_layers() -> Iterator[None]:
 
 
 def _forget() -> None:
-    placement.front.cache_clear()
-    placement.all_placements.cache_clear()
+    for memo in (placement.front, placement.all_placements, replicas.replicated_front, replicas.replicated_placements):
+        memo.cache_clear()
 
 
 def quiet(_: str) -> None:

@@ -49,7 +49,7 @@ def case(strategy: Strategy, found: Any = None) -> Case:
     instance = read(found or content())
     arch = instance.architecture
     stages = complete_stages(arch.layer_count, strategy.pp)
-    return Case(instance, Plan(strategy, stages, (contiguous(arch.experts, strategy.ep),) * arch.moe_layers))
+    return Case(instance, Plan(strategy, stages, (contiguous(arch.experts, strategy.ep, strategy.redundant),) * arch.moe_layers))
 
 
 def mixed(workload: dict[str, Any] | None = None) -> Any:
@@ -62,7 +62,7 @@ def mixed(workload: dict[str, Any] | None = None) -> Any:
     found["architecture"]["layers"] = [{"count": 2, "attention": attention, "ffn": dense}, {"count": 3, "attention": attention, "ffn": moe}]
     found["architecture"] |= {"dispatch_dtype": "fp8"}
     found["expert_load"] = {"counts": [[1, 2, 3, 4, 5, 6, 7, 8]] * 2 + [[9, 1, 1, 1, 1, 1, 1, 1]], "source": "made up"}
-    found["space"]["orders"] = [DEFAULT_ORDER, OTHER_ORDER]
+    found["space"] |= {"orders": [DEFAULT_ORDER, OTHER_ORDER], "redundant_slots": [0, 1]}
     found["workload"] = workload or {"kind": "prefill", "sequences": 16, "tokens_per_sequence": 1000, "sources": {"*": "assumed: test"}}
     del found["reference"]
     return found
@@ -78,6 +78,7 @@ CASES = {
     "context-parallel prefill": case(Strategy(2, 2, 2, 1, 4, 2, 1, 1, 1), mixed()),
     "context-parallel decode, other order": case(Strategy(2, 4, 2, 1, 2, 8, 1, 1, 1, OTHER_ORDER), mixed(DECODE)),
     "experts not spread": case(Strategy(4, 1, 1, 1, 4, 1, 1, 1, 1), mixed()),
+    "redundant slots": case(Strategy(2, 1, 2, 2, 1, 4, 1, 2, 2, redundant=1), mixed()),
     "direct": case(Strategy(2, 1, 2, 2, 1, 4, 1, 2, 2), exchanging(mixed(), "direct")),
     "gathered over more than a data-parallel rank": case(Strategy(2, 1, 4, 1, 2, 2, 2, 1, 1), exchanging(mixed(), "gather")),
     "gathered over two domains, two stages": case(Strategy(1, 1, 8, 2, 1, 8, 1, 1, 2), exchanging(mixed(DECODE), "gather")),

@@ -57,6 +57,14 @@ FALSE: dict[str, list[tuple[Change, ...]]] = {
         (("facts.0.ranks", 4),),
         (("facts.0.row", 1),),
     ],
+    "optimal_redundant": [
+        (("claim.strategies", plus(-1)),),
+        (("claim.plans", lambda plans: plans[1:]),),
+        (("claim.plans.0.plan.degrees.redundant", plus(1)),),
+        (("claim.plans.0.plan.degrees.redundant", 0),),
+        (("claim.plans.0.plan.placement.0", exchanged),),
+        (("claim.plans.0.plan.placement.0.0", lambda rank: [rank[0], *rank[:-1]]),),
+    ],
     "infeasible": [(("claim.strategies", plus(-1)),), (("claim.strategies", 0),), (("instance", None),)],
     "bounded": [
         (("claim.bound", plus(1)),),

@@ -46,6 +46,21 @@ def skewed() -> Json:
     }
 
 
+def hot() -> Json:
+    """A model of 8 experts on 4 GPUs, of which one is hot, with redundant slots to choose."""
+    found: Json = json.loads(MIXTRAL.read_text(encoding="utf-8"))
+    del found["reference"]
+    found["architecture"]["layers"][0]["count"] = 2
+    found["cluster"]["pools"][0] |= {"gpus_per_node": 4, "scale_up_domain_gpus": 4}
+    degrees = {"ep": [4], "tp": [1], "pp": [1], "microbatches": [1, 2]}
+    return found | {
+        "name": "hot_4gpu",
+        "assumptions": ["Expert loads are made up."],
+        "expert_load": {"counts": [[50, *[10] * 7]], "source": "made up"},
+        "space": {"name": "folded", "redundant_slots": [0, 1, 2]} | degrees,
+    }
+
+
 # Plans that cannot run, as their authors would write them.
 BROKEN: dict[str, tuple[Path, Json]] = {
     "broken_degrees": (
@@ -94,13 +109,15 @@ def run(*arguments: object) -> None:
 
 def of_instances(folder: Path) -> Iterator[tuple[str, str]]:
     """What the commands write."""
-    skew = folder / "skewed.json"
+    skew, warm = folder / "skewed.json", folder / "hot.json"
     skew.write_text(json.dumps(skewed()), encoding="utf-8")
+    warm.write_text(json.dumps(hot()), encoding="utf-8")
     commands: dict[str, tuple[object, ...]] = {
         "optimal_classic": ("prove", REFERENCE, PLAN),
         "optimal_folded": ("prove", REFERENCE, PLAN, "--space", "folded"),
         "epsilon_set": ("search", LLAMA, "--space", "folded", "--epsilon", "40", "--all"),
         "optimal_by_fact": ("search", skew, "--epsilon", "5", "--all"),
+        "optimal_redundant": ("search", warm, "--epsilon", "10", "--all"),
         "infeasible": ("search", SHORT),
         "bounded": ("search", REFERENCE, "--space", "folded", "--effort", "1"),
     }

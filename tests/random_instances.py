@@ -14,6 +14,7 @@ from models.strategy import DEGREES, ORDERS
 
 MOST_GPUS = 8
 KINDS = (("dense", "dense"), ("moe", "moe"), ("moe", "moe"), ("dense", "moe"), ("moe", "dense"))
+EXPERTS_OF = {2: 4, 3: 3, 4: 4}  # with redundant slots, by the largest degree of expert parallelism
 SIZES = ((0, 60), (3, 300), (6, 300), (12, 300), (12, 800))  # strategies at least, plans at most
 
 
@@ -36,6 +37,28 @@ def random_instance(seed: int) -> Instance:
 def plain_instance(seed: int) -> Instance:
     """As `random_instance`, all times in proportion to demands: flat efficiencies, rounds of latency, no overheads."""
     return _find(seed, None)
+
+
+def redundant_instance(seed: int) -> Instance:
+    """Few strategies over few experts, with redundant slots to choose: small enough to look at every placement with replicas."""
+    rng = Random(f"redundant {seed}")
+    theme = Theme(rng.choice(KINDS[1:]), rng.choice(["classic", "folded", "folded", "folded"]), True)
+    engine = Random(f"redundant engine {seed}") if rng.random() < 0.4 else None
+    while True:
+        content = _draw(rng, seed, theme)
+        slots, ep = rng.choice([[0, 1], [0, 1], [0, 1, 2], [1], [2, 0]]), rng.choice([[2], [2], [1, 2], [2, 4], [3], [4]])
+        content["space"] |= {"redundant_slots": slots, "ep": ep, "microbatches": [1, 2], "replicas": [1], "tp": [1], "cp": [1]}
+        for group in content["architecture"]["layers"]:
+            if group["ffn"]["kind"] == "moe":
+                group["ffn"] |= {"experts": EXPERTS_OF[max(ep)], "top_k": min(group["ffn"]["top_k"], EXPERTS_OF[max(ep)])}
+        if content["expert_load"] is not None:
+            counts = [row[: EXPERTS_OF[max(ep)]] for row in content["expert_load"]["counts"]]
+            content["expert_load"]["counts"] = [row if any(row) else [*row[:-1], 1] for row in counts]
+        if engine is not None:
+            add_engine(engine, content)
+        instance = _read(content)
+        if solvable(instance, 2, 500) and any(s.redundant for s in strategies(instance)):
+            return _tighten(rng, instance, 0.3)
 
 
 def _find(seed: int, engine: Random | None) -> Instance:

@@ -124,7 +124,7 @@ def disposed(bounds: Bounds, s: Strategy, cut: int | None, bound: int | None, li
 
 
 def strategies(i: Instance) -> Iterator[Strategy]:
-    """Every strategy that keeps R1-R12: all products of degrees, sifted first by what divides what."""
+    """Every strategy that keeps R1-R12 and R20: all products of degrees, sifted first by what divides what."""
     gpus, sequences, classic = i.cluster.pool.gpus, i.workload.sequences, i.space.name == "classic"
 
     def values(degree: str, most: int, of: int = 0) -> list[int]:
@@ -146,7 +146,9 @@ def strategies(i: Instance) -> Iterator[Strategy]:
         for ep, etp in ([(dp, tp)] if classic else sides(tp * cp * dp))
         if not rules.dense_model(i, tp, etp)
         for m in parts(sequences // (r * dp))
-        for s in (Strategy(tp, cp, dp, pp, etp, ep, tp * cp * dp // (etp * ep), r, m, order) for order in i.space.orders)
+        for n in i.space.redundant_slots
+        if n == 0 or i.architecture.experts // ep + n <= i.architecture.experts
+        for s in (Strategy(tp, cp, dp, pp, etp, ep, tp * cp * dp // (etp * ep), r, m, order, n) for order in i.space.orders)
         if not any(rules.strategy_violations(i, s))
     )
 

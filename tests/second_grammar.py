@@ -63,7 +63,12 @@ def fits(shape: Any, x: Json) -> bool:
 
 
 NATURAL, POSITIVE, DEGREE, MAYBE = range(10**60), range(1, 10**60), range(1, 10_000_001), (None, range(10**60))
-PLAN = {"degrees": dict.fromkeys(DEGREES, DEGREE), "order": ORDERS, "stages": (None, [DEGREE]), "placement": (None, [[[NATURAL]]])}
+PLAN = {
+    "degrees": dict.fromkeys(DEGREES, DEGREE) | {"redundant=": range(10_000_001)},
+    "order": ORDERS,
+    "stages": (None, [DEGREE]),
+    "placement": (None, [[[NATURAL]]]),
+}
 PRICED = {"plan": PLAN | {"stages": [DEGREE], "placement": [[[NATURAL]]]}, "value": NATURAL}
 CLASS = {"ranks": POSITIVE, "slots": POSITIVE, "speed=": POSITIVE, "memory=": MAYBE}
 PROBLEM = {"loads": [NATURAL], "classes": [CLASS], "replicas=": POSITIVE, "sizes=": (None, [NATURAL])}

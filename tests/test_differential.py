@@ -1,6 +1,7 @@
 """The search and the checker against brute force, on tiny random instances.
 
-SHARDPROOF_RANDOM_INSTANCES sets how many; a failure names the seed, `random_instance(seed)` repeats it.
+SHARDPROOF_RANDOM_INSTANCES sets how many; a failure names the seed, `random_instance(seed)` repeats it, or
+`redundant_instance(-seed)` one below 0: an instance with redundant expert slots.
 """
 
 import os
@@ -12,7 +13,7 @@ from typing import NamedTuple
 
 import pytest
 from brute import Answer, dearer_plans, plans, solve, strategies
-from random_instances import random_instance
+from random_instances import random_instance, redundant_instance
 
 from models.errors import VerificationError
 from models.evaluate import evaluate
@@ -23,7 +24,8 @@ from optimizer.certify import certificate_of
 from optimizer.check import confirm
 from optimizer.enumerate import Effort, enumerate_space
 
-SEEDS = range(int(os.environ.get("SHARDPROOF_RANDOM_INSTANCES", "150")))
+COUNT = int(os.environ.get("SHARDPROOF_RANDOM_INSTANCES", "150"))
+SEEDS = [*range(COUNT), *range(-1, -1 - COUNT // 4, -1)]
 EPSILON_PPM = 50_000
 
 
@@ -37,7 +39,7 @@ class Case(NamedTuple):
 
 @cache
 def case(seed: int) -> Case:
-    instance = random_instance(seed)
+    instance = random_instance(seed) if seed >= 0 else redundant_instance(-seed)
     claim = enumerate_space(instance, EPSILON_PPM, Effort(10**9, None), lambda _: None)
     return Case(instance, solve(instance), claim)
 
@@ -97,7 +99,11 @@ def test_random_instances_are_of_every_kind() -> None:
         kinds["a cap"] += instance.cluster.pool.scale_out.cap_bytes_per_pass is not None
         kinds["experts spread under a given load"] += instance.expert_load is not None and any(s.ep > 1 for s in answer.values)
         kinds["best with a pipeline"] += any(s.pp > 1 for s in answer.optimal)
-    assert min(kinds.values()) >= 5, kinds
+        slots = len(instance.space.redundant_slots) > 1 and {s.redundant > 0 for s in answer.optimal}
+        kinds["best with redundant slots only"] += slots == {True}
+        kinds["best without redundant slots only"] += slots == {False}
+    few = {"best with redundant slots only": 2, "best without redundant slots only": 2}
+    assert all(n >= few.get(kind, 5) for kind, n in kinds.items()), kinds
 
 
 # Mutations: each yields claims that do not hold, and that the checker must refuse.

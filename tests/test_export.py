@@ -47,7 +47,10 @@ def test_every_replica_holds_every_expert(any_case: Case) -> None:
     s = plan.strategy
     for experts in expert_gpus(instance, plan).values():
         held = Counter((g // s.world, e) for e, gpus in experts.items() for g in gpus)
-        assert set(held.values()) == {s.etp * s.edp}
+        copies = s.etp * s.edp
+        assert min(held.values()) == copies
+        assert all(n % copies == 0 for n in held.values())
+        assert held.total() == copies * s.replicas * (instance.architecture.experts + s.ep * s.redundant)
         assert len(held) == s.replicas * instance.architecture.experts
 
 

@@ -11,6 +11,7 @@ import pytest
 from export_cases import CASES, FACTS, FOLDED, REFERENCE, ROOT, Case, case, content, every_case, proved
 
 import models.rules
+import models.slots
 from models.evaluate import evaluate
 from models.objective import UNITS
 from models.rules import RULES
@@ -156,7 +157,7 @@ def test_a_plan_that_does_not_fit_together_is_refused_with_the_rule() -> None:
 
 
 def test_every_rule_that_can_be_broken_has_its_line() -> None:
-    source = getsource(models.rules)
+    source = getsource(models.rules) + getsource(models.slots)
     named = set(re.findall(r'Violation\(\s*"(\w+)"', source)) | set(re.findall(r'yield Violation\("(\w+)"', source))
     assert set(RULES) == named
     assert sorted(rule for rules in SECTION_RULES.values() for rule in rules) == sorted(RULES)

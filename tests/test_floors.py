@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from random_instances import random_instance
+from random_instances import random_instance, redundant_instance
 
 from models.bounds import Bounds
 from models.enumeration import Block, blocks, strategies
@@ -19,13 +19,14 @@ from models.terms import Terms
 from optimizer.factors import Survey, survey
 from optimizer.reading import read_record
 
-SEEDS = range(int(os.environ.get("SHARDPROOF_RANDOM_INSTANCES", "60")))
+COUNT = int(os.environ.get("SHARDPROOF_RANDOM_INSTANCES", "60"))
+SEEDS = [*range(COUNT), *range(-1, -1 - COUNT // 6, -1)]  # below 0: with redundant expert slots
 INSTANCES = Path(__file__).resolve().parent.parent / "instances"
 
 
 @cache
 def tables(seed: int) -> tuple[Instance, Bounds, Floors, list[Block], Survey]:
-    instance = random_instance(seed)
+    instance = random_instance(seed) if seed >= 0 else redundant_instance(-seed)
     terms = Terms(instance)
     bounds, floors, space = Bounds(instance, terms), Floors(instance, terms), list(blocks(instance))
     return instance, bounds, floors, space, survey(bounds, floors, space)
@@ -39,7 +40,7 @@ def with_side(space: list[Block]) -> Iterator[tuple[Block, Strategy]]:
 def test_every_floor_is_below_the_exact_bound_of_its_strategy(seed: int) -> None:
     _, bounds, floors, space, _ = tables(seed)
     for block, s in with_side(space):
-        exact, side = bounds.exact(s), (s.etp, s.ep, s.edp)
+        exact, side = bounds.exact(s), (s.etp, s.ep, s.edp, s.redundant)
         assert floors.step_ns(block, s.microbatches) <= floors.step_ns(block, s.microbatches, side)
         if not isinstance(exact, str):
             assert floors.step_ns(block, s.microbatches, side) <= exact.step_ns
@@ -51,7 +52,7 @@ def test_factor_tables_equal_the_exact_terms_element_by_element(seed: int) -> No
     instance, bounds, floors, space, table = tables(seed)
     assert [table.strategy(n) for n in range(table.size)] == list(strategies(instance))
     for n, (block, s) in enumerate(with_side(space)):
-        assert int(table.step_ns[n]) == floors.step_ns(block, s.microbatches, (s.etp, s.ep, s.edp))
+        assert int(table.step_ns[n]) == floors.step_ns(block, s.microbatches, (s.etp, s.ep, s.edp, s.redundant))
         assert bool(table.fits[n]) == bounds.fits(s)
 
 
@@ -64,7 +65,7 @@ def test_factor_tables_of_a_large_space_equal_the_exact_terms() -> None:
     assert table.step_ns.dtype == np.int64
     for n in range(0, table.size, 97):
         s = table.strategy(n)
-        assert int(table.step_ns[n]) == floors.step_ns(space[table.block[n]], s.microbatches, (s.etp, s.ep, s.edp))
+        assert int(table.step_ns[n]) == floors.step_ns(space[table.block[n]], s.microbatches, (s.etp, s.ep, s.edp, s.redundant))
         assert bool(table.fits[n]) == bounds.fits(s)
 
 
@@ -77,7 +78,7 @@ def test_tables_beyond_64_bits_fall_back_to_whole_numbers_of_any_size() -> None:
     assert table.step_ns.dtype == object
     for n in range(table.size):
         s = table.strategy(n)
-        assert table.step_ns[n] == floors.step_ns(space[table.block[n]], s.microbatches, (s.etp, s.ep, s.edp))
+        assert table.step_ns[n] == floors.step_ns(space[table.block[n]], s.microbatches, (s.etp, s.ep, s.edp, s.redundant))
 
 
 @pytest.mark.parametrize("tokens", [1, 2, 3, 5, 8, 100, 4096, 5000])

@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 from test_reading import REMEDY
 
 from models.errors import InputError
-from optimizer.outcomes import one_line
 from optimizer.mapping.loads import LoadMatrix, read_loads, read_workloads
+from optimizer.outcomes import one_line
 
 Rows = list[list[int]]
 

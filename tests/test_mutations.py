@@ -16,6 +16,7 @@ from brute import solvable
 from certificate_cases import bounded, broken, document, instance_of, large_layers, limited, placed, problem, searched, with_facts
 from mutants import UNKNOWN, Mutant, mutants
 from pydantic import ValidationError
+from random_instances import redundant_instance
 from truth import falsehood, optimum
 
 from models import arguments, certificate, packing
@@ -57,6 +58,7 @@ CASES: dict[str, Callable[[], Certificate]] = {
     "optimal, dense": lambda: searched(instance_of(10)),
     "optimal, experts": lambda: with_facts(searched(instance_of(12))),
     "optimal, nothing near": lambda: searched(instance_of(7), near=False),
+    "optimal, redundant slots": lambda: searched(redundant_instance(26)),
     "bounded, the list complete": lambda: with_facts(bounded(searched(instance_of(12)), 1, True)),
     "bounded": lambda: bounded(searched(instance_of(25), refuted=False), 1, False),
     "bounded, without the space": lambda: limited(instance_of(3)),

@@ -12,10 +12,11 @@ from typing import Any, NamedTuple
 
 import brute
 import pytest
-from random_instances import plain_instance, random_instance
+from random_instances import plain_instance, random_instance, redundant_instance
 
 from models.bounds import Bounds
 from models.coefficients import SKEW, Coefficient, coefficient_named, coefficients, value_of, with_value
+from models.enumeration import strategies
 from models.errors import InputError, VerificationError
 from models.evaluate import evaluate
 from models.instance import Instance
@@ -30,7 +31,7 @@ from optimizer.render import prove_text, search_text
 from optimizer.robustness.chords import Point, bound_point, place_of, roundings, stays_above, without_limits
 from optimizer.robustness.intervals import Interval, certified_interval, intervals
 from optimizer.robustness.records import check_interval, interval_json
-from optimizer.robustness.rivals import is_best_of_its_strategy, is_twin, likeness
+from optimizer.robustness.rivals import is_best_of_its_strategy, is_outdone, is_twin, likeness
 from optimizer.search import Options, find
 
 SEEDS = range(40)
@@ -140,6 +141,31 @@ def test_strategies_called_alike_cost_the_same_under_all_coefficients(seed: int)
             assert is_twin(terms, first, other)
             assert a.value == b.value
             assert weight_of(instance, other) == weight_of(instance, first)
+
+
+def test_a_strategy_outdone_in_redundant_slots_is_never_cheaper_under_any_rates() -> None:
+    rng, tally = Random(2), Counter[str]()
+    for seed in range(1, 25):
+        instance = redundant_instance(seed)
+        bounds, every = Bounds(instance), list(strategies(instance))
+        for s, other in ((a, b) for a in every for b in every if a.redundant < b.redundant):
+            solution = bounds.exact(s)
+            if isinstance(solution, str) or not solution.exact:
+                continue
+            plan = Plan(s, solution.split.stages, tuple(p for p in solution.placements if p is not None))
+            if not is_outdone(bounds.terms, plan, other):
+                tally["not outdone"] += other._replace(redundant=s.redundant) == s
+                continue
+            tally["outdone"] += 1
+            for _ in range(4):
+                changed = instance
+                for c in coefficients(instance):
+                    if c != SKEW:
+                        changed = with_value(changed, c, min(c.most, rng.randint(1, 3 * value_of(instance, c) + 2)))
+                ours, theirs = (Bounds(changed).exact(x) for x in (s, other))
+                assert isinstance(theirs, str) or (not isinstance(ours, str) and ours.step_ns <= theirs.step_ns)
+    assert min(tally.values()) >= 5
+    assert len(tally) == 2
 
 
 @pytest.mark.parametrize("seed", SEEDS)

@@ -70,7 +70,7 @@ def tensor_domain(model: CpModel, t: Tables, v: Variables) -> None:
 
 
 def alive(model: CpModel, t: Tables, v: Variables) -> None:
-    """(C25, redundant: follows from C3-C13)  strategy[s] only where s keeps R1-R12."""
+    """(C25, redundant: follows from C3-C13)  strategy[s] only where s keeps R1-R12 and R20."""
     kept = set(t.alive)
     for s, literal in v.strategy.items():
         if s not in kept:

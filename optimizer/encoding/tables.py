@@ -96,11 +96,13 @@ class Tables:
 
 
 def prepare(instance: Instance, epsilon_ppm: int | None) -> Tables:
-    """The tables of an instance. Raises TooLarge when the joint model would not be worth building.
+    """The tables of an instance. Raises TooLarge when the joint model would not be worth building, or cannot express the space.
 
     Plans dearer than a first incumbent plus epsilon, and placements that another dominates, are
     left out; with None, none are, and the solutions are exactly the plans that keep the rules.
     """
+    if any(instance.space.redundant_slots):
+        raise TooLarge("space.redundant_slots: the joint model places each expert once; list 0 alone, or use the enumeration route")
     world = tuple(_world(instance))
     alive = tuple(s for s in world if not any(strategy_violations(instance, s)))
     fronts: Fronts = every_profile if epsilon_ppm is None else front

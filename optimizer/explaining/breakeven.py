@@ -196,8 +196,8 @@ class Defence:
 
 def _is_whole(instance: Instance, stated: PlanFile, plan: Plan) -> bool:
     """Whether nothing that a file leaves open can make a difference: one split, and placements that are all alike."""
-    rows = {instance.load_of_moe_layer(n) for n in range(instance.architecture.moe_layers)}
-    placed = stated.placement is not None or plan.strategy.ep == 1 or all(load_classes(row) == 1 for row in rows)
+    s, rows = plan.strategy, {instance.load_of_moe_layer(n) for n in range(instance.architecture.moe_layers)}
+    placed = stated.placement is not None or s.ep == 1 or (not s.redundant and all(load_classes(row) == 1 for row in rows))
     return placed and (stated.stages is not None or plan.strategy.pp in (1, instance.architecture.layer_count))
 
 

@@ -16,7 +16,7 @@ communication, of the best split into stages with ideal placements."""
 
 
 class Ledger(NamedTuple):
-    """Every strategy that keeps R1-R12 is in exactly one count."""
+    """Every strategy that keeps R1-R12 and R20 is in exactly one count."""
 
     value: int | None
     """the best objective known; None where nothing runs"""

@@ -107,9 +107,10 @@ def ratio(ours: Strategy, other: Strategy) -> Fraction:
 def _around(instance: Instance, ours: Strategy) -> Iterator[Strategy]:
     """Every strategy on as many GPUs whose degrees are ours, doubled or halved, and that keeps the rule `world`."""
     attention, experts = (list(_scaled(ours, side)) for side in SIDES)
+    slots = [{"redundant": n} for n in sorted({ours.redundant, *instance.space.redundant_slots})]
     for rest in _scaled(ours, ("pp", "replicas", "microbatches")):
-        for a, e in product(attention, experts):
-            s = Strategy(**(ours.degrees() | rest | a | e), order=ours.order)
+        for a, e, r in product(attention, experts, slots):
+            s = Strategy(**(ours.degrees() | rest | a | e | r), order=ours.order)
             if s != ours and s.gpus == ours.gpus and s.tp * s.cp * s.dp == s.etp * s.ep * s.edp and world(instance, s) is None:
                 yield s
 

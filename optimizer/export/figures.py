@@ -122,5 +122,5 @@ def complete_plan(instance: Instance, stated: PlanFile) -> Plan:
     strategy, _ = fill_degrees(stated.degrees, stated.order)
     arch = instance.architecture
     stages = stated.stages or complete_stages(arch.layer_count, strategy.pp)
-    placement = stated.placement or (contiguous(arch.experts, strategy.ep),) * arch.moe_layers
+    placement = stated.placement or (contiguous(arch.experts, strategy.ep, strategy.redundant),) * arch.moe_layers
     return Plan(strategy, stages, placement)

@@ -16,7 +16,16 @@ _UNMARKED = str.maketrans("`|<>#*", "'/()--")
 SECTION_RULES = {
     "hardware": ("world", "memory", "link", "tp_in_domain"),
     "strategy": ("space", "layers_cover", "batch_divides", "context_covers"),
-    "model": ("heads_divide", "kv_heads", "ffn_divides", "experts_divide", "expert_width_divides", "dense_model", "slots"),
+    "model": (
+        "heads_divide",
+        "kv_heads",
+        "ffn_divides",
+        "experts_divide",
+        "expert_width_divides",
+        "dense_model",
+        "slots",
+        "redundant_slots",
+    ),
     "performance": ("ttft", "tpot", "rate"),
 }
 
@@ -79,8 +88,8 @@ def _hardware(instance: Instance, d: Documents) -> Iterator[str]:
 
 def _strategy(plan: Plan, d: Documents) -> Iterator[str]:
     s = plan.strategy
-    yield "| TP | CP | DP | PP | ETP | EP | EDP | replicas | micro-batches |"
-    yield "|---|---|---|---|---|---|---|---|---|"
+    yield "| TP | CP | DP | PP | ETP | EP | EDP | replicas | micro-batches | redundant slots |"
+    yield "|---|---|---|---|---|---|---|---|---|---|"
     yield "| " + " | ".join(str(n) for n in s.degrees().values()) + " |"
     yield ""
     attention, experts = f"tp*cp*dp = {s.tp}*{s.cp}*{s.dp}", f"etp*ep*edp = {s.etp}*{s.ep}*{s.edp}"
@@ -94,7 +103,7 @@ def _model(instance: Instance, d: Documents) -> Iterator[str]:
     arch, degrees, held = instance.architecture, d.strategy["degrees"], d.strategy["expert_gpus"]
     yield f"- {arch.layer_count} layers ({arch.moe_layers} MoE), hidden size {arch.hidden_size}, {arch.experts} experts per MoE layer"
     if held:
-        slots, parts = arch.experts // degrees["ep"], degrees["etp"]
+        slots, parts = arch.experts // degrees["ep"] + degrees["redundant"], degrees["etp"]
         yield f"- A GPU holds {slots} experts of each MoE layer, 1/{parts} of each: {slots / parts:g} experts' weights"
         layer, experts = next(iter(held.items()))
         last = str(arch.experts - 1)

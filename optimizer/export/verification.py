@@ -125,9 +125,12 @@ def _stage_gpus(plan: Plan, table: dict[str, Any]) -> list[int]:
 def _check_experts(instance: Instance, plan: Plan) -> Check:
     s, held = plan.strategy, expert_gpus(instance, plan)
     copies = s.etp * s.edp * s.replicas
-    sound = all(len(set(gpus)) == len(gpus) == copies for experts in held.values() for gpus in experts.values())
-    count = sum(len(experts) for experts in held.values())
-    return Check("experts_assigned", sound, f"{count} experts in {len(held)} MoE layers, each on {copies} GPUs")
+    slots = instance.architecture.experts + s.ep * s.redundant
+    sound = all(sum(map(len, experts.values())) == slots * copies for experts in held.values())
+    lists = [gpus for experts in held.values() for gpus in experts.values()]
+    sound = sound and all(len(set(gpus)) == len(gpus) >= copies and len(gpus) % copies == 0 for gpus in lists)
+    each = f"each on {copies} GPUs" if not s.redundant else f"each on {copies} GPUs or a multiple, in {slots} slots"
+    return Check("experts_assigned", sound, f"{len(lists)} experts in {len(held)} MoE layers, {each}")
 
 
 class Conclusion(NamedTuple):

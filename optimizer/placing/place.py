@@ -54,15 +54,15 @@ def arrange(
     missed = {w: -log(max(1, CERTAIN - routing_probability(w, total, top_k)) / CERTAIN) for w in set(loads)}
     weights = np.array([sum(missed[loads[e]] for e in rank) for rank in contents])
     crossing = tuple(p for p in patterns if max(p) > 0)
-    arranged = tuple(contents[r] for r in _arranged(weights, crossing))
+    arranged = tuple(contents[r] for r in order_ranks(weights, crossing))
     if len(crossing) != 1 or len(set(domain_counts(crossing[0]))) > 1:
         return arranged
     rows = (loads,) if tokens is None else (loads, touches_of(loads, top_k, tokens))
     return balance_domains(arranged, rows, tuple(missed[w] for w in loads), crossing[0])
 
 
-def _arranged(weights: Floats, patterns: tuple[Pattern, ...]) -> list[int]:
-    """Which content lies at each position."""
+def order_ranks(weights: Floats, patterns: tuple[Pattern, ...]) -> list[int]:
+    """Which content lies at each position, so that the sums of each domain of every pattern are about equal."""
     order = list(range(len(weights)))
     if not patterns:
         return order

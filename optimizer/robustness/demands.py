@@ -16,7 +16,7 @@ from models.instance import Instance
 from models.layout import Pattern
 from models.objective import value_of
 from models.operators import Kind, Work, routed_experts
-from models.placement import front
+from models.replicas import layer_front
 from models.routing import Profile
 from models.shape import Groups, Shape
 from models.strategy import Plan, Strategy, stage_ranges
@@ -169,7 +169,7 @@ class Demands:
         if loads is None or ffn is None:
             return self._layer(group, None, shape, groups, self._one)
         key = ("least", group, loads, shape, groups)
-        profiles = front(loads, ffn.top_k, shape.ep, shape.group_tokens, groups.ep).options
+        profiles = layer_front(loads, ffn.top_k, shape.ep, shape.redundant, shape.group_tokens, groups.ep).options
         return self._once(
             key, lambda: tuple(map(min, zip(*(self._layer(group, p, shape, groups, self._one) for p, _ in profiles), strict=True)))
         )

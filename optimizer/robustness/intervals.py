@@ -21,6 +21,7 @@ RESOLUTION = 1_000  # a piece narrower than one part in RESOLUTION is not cut fu
 SMALLEST_NS = 1_000  # a latency below this is varied up to REACH times this
 SKEWS = (0, PPM // 2, PPM * 3 // 4, PPM * 9 // 10, PPM, PPM * 11 // 10, PPM * 5 // 4, PPM * 3 // 2, PPM * 2)
 MOST_BOUNDED = 3_000_000  # strategies bounded per coefficient
+MOST_PIECES = 1_000  # on each side of the stated value: a strategy that ties everywhere is parted from ours point by point
 LAST_BOUNDED = 20_000  # strategies bounded between the last certified value and the one that refutes
 
 
@@ -124,7 +125,7 @@ class _Walk:
 
     def _certify(self, left: list[tuple[Piece, list[Strategy]]], limit: int) -> list[tuple[Piece, list[Strategy]]]:
         """Depth first, the nearer half first, until a piece that cannot be cut further is not certified; what is left then."""
-        while left and self.contest.bounded < limit:
+        while left and self.contest.bounded < limit and len(self.pieces) < MOST_PIECES:
             piece, alive = left.pop()
             rivals = self.contest.rivals(alive, piece)
             if rivals == []:

@@ -16,11 +16,13 @@ from models.evaluate import evaluate, layer_profile, moe_layer_indices
 from models.instance import Instance
 from models.layout import stage_neighbours_cross
 from models.objective import value_of
-from models.placement import front
+from models.placement import Front
+from models.replicas import layer_front
 from models.result import Candidate
 from models.rules import violations
 from models.strategy import Plan, RankContents, Strategy, complete_stages
 from models.terms import Terms
+from optimizer.placing.dealing import deal as deal_replicas
 from optimizer.robustness.chords import Point, bound_point, place_of, roundings, stays_above, without_limits
 
 MOST_CHORDS = 20_000  # strategies compared by chords; of more, a piece is cut first
@@ -60,6 +62,34 @@ def is_twin(terms: Terms, ours: Strategy, other: Strategy) -> bool:
     Being alike they have equal replicas * dp, hence as many GPUs, and the objective weighs them equally.
     """
     return likeness(terms, ours) == likeness(terms, other)
+
+
+def is_outdone(terms: Terms, plan: Plan, other: Strategy) -> bool:
+    """Whether a strategy that differs from the plan's in more redundant slots alone is never cheaper, whatever the rates.
+
+    It takes more memory, and each profile that its placements may have is no better than one of ours: of the best placements
+    where all layers are small, of the plan's own elsewhere.
+    """
+    s, instance = plan.strategy, terms.instance
+    if other.redundant <= s.redundant or other._replace(redundant=s.redundant) != s:
+        return False
+    of_layer = instance.architecture.group_of_layer()
+    ours, theirs = [], []
+    for layer, at in moe_layer_indices(instance).items():
+        ours.append(_front_of(terms, s, at, of_layer[layer]))
+        theirs.append(_front_of(terms, other, at, of_layer[layer]))
+    options = [[profile for profile, _ in front.options] for front in ours]
+    if not all(front.exact for front in ours):
+        options = [[layer_profile(terms, s, plan, at, of_layer[layer])] for layer, at in moe_layer_indices(instance).items()]
+    pairs = zip(options, theirs, strict=True)
+    return all(any(a.within(b) for a in mine) for mine, front in pairs for b, _ in front.options)
+
+
+def _front_of(terms: Terms, s: Strategy, moe_layer: int, group: int) -> Front:
+    """The front of one MoE layer under a strategy."""
+    ffn, loads = terms.arch.layers[group].moe, terms.instance.load_of_moe_layer(moe_layer)
+    assert ffn is not None, "a MoE layer"
+    return layer_front(loads, ffn.top_k, s.ep, s.redundant, terms.shape(s).group_tokens, terms.groups(s).ep)
 
 
 def attained(bounds: Bounds, plan: Plan) -> Candidate | None:
@@ -126,7 +156,8 @@ def _first_bounds(bounds: Bounds, strategies: Iterable[Strategy]) -> Iterator[tu
 def started(instance: Instance, s: Strategy) -> Plan:
     """A plan of a strategy: stages as even as possible, placements by weight."""
     rows = (instance.load_of_moe_layer(n) for n in range(instance.architecture.moe_layers))
-    return Plan(s, complete_stages(instance.architecture.layer_count, s.pp), tuple(deal(row, s.ep) for row in rows))
+    placement = tuple(deal_replicas(0, row, s.ep, s.redundant, 1, 1) if s.redundant else deal(row, s.ep) for row in rows)
+    return Plan(s, complete_stages(instance.architecture.layer_count, s.pp), placement)
 
 
 @lru_cache(maxsize=4096)
@@ -176,6 +207,7 @@ class Contest:
         self.bounded += len(strategies)
         found = below(good, strategies, ours.value)
         found = [s for s in found if s != self.plan.strategy and not is_twin(self._terms, self.plan.strategy, s)]
+        found = [s for s in found if not is_outdone(good.terms, self.plan, s)]
         if self.coefficient.more_is in ("faster", "slower") and piece.low < piece.high and (thorough or len(found) <= MOST_CHORDS):
             found = self._above_chord(found, piece, ours.plan)
         if len(found) > MOST_SPLITS and not thorough:
@@ -212,12 +244,9 @@ def is_best_of_its_strategy(instance: Instance, plan: Plan) -> bool:
     terms, s = Terms(instance), plan.strategy
     if s.pp not in (1, instance.architecture.layer_count):
         return False
-    groups, of_layer, shape = terms.groups(s), instance.architecture.group_of_layer(), terms.shape(s)
+    of_layer = instance.architecture.group_of_layer()
     for layer, at in moe_layer_indices(instance).items():
-        ffn = terms.arch.layers[of_layer[layer]].moe
-        assert ffn is not None, "a MoE layer"
-        every = front(instance.load_of_moe_layer(at), ffn.top_k, s.ep, shape.group_tokens, groups.ep)
         ours = layer_profile(terms, s, plan, at, of_layer[layer])
-        if not all(ours.within(other) for other, _ in every.options):
+        if not all(ours.within(other) for other, _ in _front_of(terms, s, at, of_layer[layer]).options):
             return False
     return True
