@@ -7,6 +7,7 @@ from typing import Any
 from models.certificate import Bounded, Broken, Certificate, Infeasible, NotACertificate, Optimal, Placement, StatedPlan, parse
 from models.errors import InputError
 from models.evaluate import COST_MODEL_ASSUMPTIONS
+from models.expert_map import ExpertMap
 from models.instance import Instance
 from models.objective import UNITS
 from models.packing import Refused
@@ -105,7 +106,7 @@ def _claim_json(certificate: Certificate, instance: Instance | None) -> Json:
     """The claim without plans and arguments."""
     claim = certificate.claim
     found: Json = {"kind": claim.kind, "facts": len(certificate.facts)}
-    if instance is not None and not isinstance(claim, Placement):
+    if instance is not None and not isinstance(claim, Placement | ExpertMap):
         found |= {"space": instance.space.name, "objective": instance.objective.name, "unit": UNITS[instance.objective.name]}
     match claim:
         case Optimal():
@@ -118,6 +119,14 @@ def _claim_json(certificate: Certificate, instance: Instance | None) -> Json:
             found |= {"rules": [r.rule for r in claim.rules], "plan": claim.plan.strategy.label()}
         case Placement():
             found |= {"value": claim.value, "bound": claim.bound}
+        case ExpertMap():
+            values, bounds = ([max(getattr(layer, kind)) for layer in claim.layers] for kind in ("values", "bounds"))
+            found |= {"facts": sum(len(layer.facts) for layer in claim.layers), "layers": len(claim.layers)}
+            found |= {
+                "value": max(values),
+                "bound": max(bounds),
+                "gap_pct": max(100 * (v - b) / b for v, b in zip(values, bounds, strict=True)),
+            }
     if isinstance(claim, Optimal | Bounded):
         found["plans"] = [{"label": p.plan.strategy.label(), "value": p.value} for p in claim.plans]
         found["refuted"] = claim.refuted and {"label": claim.refuted.plan.strategy.label(), "value": claim.refuted.value}
@@ -154,6 +163,8 @@ def _sentence(claim: Json) -> str:
             return f"each of the {claim['strategies']} strategies in {claim['space']} breaks a rule"
         case "broken":
             return f"the plan {claim['plan']} breaks {', '.join(claim['rules'])}"
+        case "expert_map":
+            return f"each of {claim['layers']} layers is placed within {claim['gap_pct']:.3f} % of any other placement"
         case _:
             value = "" if claim["value"] is None else f", and a placement with {claim['value']:,} is listed"
             return f"no placement is below {claim['bound']:,}{value}"
