@@ -42,7 +42,7 @@ def head_of(request: Request, status: str, started: float) -> Json:
     loads = json.dumps([w.counts for w in request.workloads], separators=(",", ":"))
     instance = request.instance
     digest = hashlib.sha256(loads.encode()).hexdigest() if instance is None else instance.digest()
-    name = "+".join(w.name for w in request.workloads)[:200]
+    name = request.workloads[0].name if len(request.workloads) == 1 else f"{len(request.workloads)} workloads"
     return {
         "schema": "shardproof/place/1",
         "status": status,

@@ -102,7 +102,13 @@ def place_layers(
 
 def place_tasks(tasks: Sequence[Task], options: PlaceOptions, progress: Callable[[str], None]) -> list[PlacedLayer]:
     """The layers in the order of the tasks, whatever the number of processes."""
-    return run_tasks(place_layer, tasks, options, lambda placed, done: _report(placed, done, tasks, progress))
+    first: dict[Task, Task] = {}  # layers that ask the same are placed once
+    for task in tasks:
+        first.setdefault(task._replace(layer=0), task)
+    different = list(first.values())
+    placed = run_tasks(place_layer, different, options, lambda layer, done: _report(layer, done, different, progress))
+    of_task = dict(zip(first, placed, strict=True))
+    return [PlacedLayer(of_task[t._replace(layer=0)].record.model_copy(update={"layer": t.layer})) for t in tasks]
 
 
 def run_tasks(work: Callable[[Task], T], tasks: Sequence[Task], options: PlaceOptions, report: Callable[[T, int], None]) -> list[T]:

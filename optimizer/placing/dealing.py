@@ -3,7 +3,6 @@
 from collections import Counter
 from fractions import Fraction
 from functools import lru_cache
-from heapq import heapify, heapreplace
 from math import log
 
 import numpy as np
@@ -17,7 +16,7 @@ from models.strategy import RankContents
 from models.units import CERTAIN
 from optimizer.placing.improve import MOST_BITS, improve_replicas
 from optimizer.placing.place import order_ranks
-from optimizer.placing.replicate import FINE
+from optimizer.placing.replicate import FINE, share_slots
 
 RESPLITS = 200  # of two ranks, at most, about 400 us each
 EXCHANGES = 400  # of two experts on two ranks, at most
@@ -40,7 +39,7 @@ def deal(way: int, loads: tuple[int, ...], ranks: int, redundant: int, top_k: in
     if load_classes(loads) == 1 and way == 0:
         return contiguous(len(loads), ranks, redundant)
     light = ranks * redundant * max(0, 4 - way) // 4
-    counts = fill_cheaply(fill_water(loads, ranks, light), loads, ranks, ranks * redundant - light, top_k, tokens)
+    counts = fill_cheaply(tuple(share_slots(loads, len(loads) + light, ranks)), loads, ranks, ranks * redundant - light, top_k, tokens)
     if way < 5:
         return deal_even(tuple(w / c for w, c in zip(loads, counts, strict=True)), counts, ranks)
     by_count = {c: touches_below(loads, top_k, tokens, c) for c in set(counts)}
@@ -64,17 +63,6 @@ def fill_cheaply(start: Counts, loads: tuple[int, ...], ranks: int, more: int, t
     for e in sorted(range(len(loads)), key=lambda e: (ranks * everywhere[e] - once[e], e)):
         added = min(more, ranks - counts[e])
         counts[e], more = counts[e] + added, more - added
-    return tuple(counts)
-
-
-def fill_water(loads: tuple[int, ...], ranks: int, more: int) -> Counts:
-    """A replica of each expert and so many more, the next one to the largest share, of equal ones to that with the fewest replicas."""
-    counts, heap = [1] * len(loads), [(-float(w), 1, e) for e, w in enumerate(loads)]
-    heapify(heap)
-    for _ in range(more):
-        e = heap[0][2]
-        counts[e] += 1
-        heapreplace(heap, (-loads[e] / counts[e] if counts[e] < ranks else 1.0, counts[e], e))
     return tuple(counts)
 
 

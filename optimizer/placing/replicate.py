@@ -5,7 +5,6 @@ from heapq import heapify, heappop, heappush
 
 import numpy as np
 
-from models.load_bounds import least_load
 from models.strategy import RankContents
 from optimizer.placing.improve import MOST_BITS, UNIT, improve_replicas
 
@@ -16,26 +15,19 @@ Rows = Sequence[Sequence[int]]
 """[workload][expert]"""
 
 
-def replicate(loads: tuple[int, ...], ranks: int, slots: int, effort: int, seed: int = 0) -> RankContents:
-    """Contents of `ranks` ranks of `slots` different experts each; replicas share an expert's load equally. Deterministic.
-
-    At most `effort` re-splits.
-    """
-    copies = share_slots(loads, ranks * slots, ranks)
-    each = tuple(w * FINE // c for w, c in zip(loads, copies, strict=True))
-    return pack((each,), copies, ranks, slots, tuple(range(ranks)), (least_load(loads, ranks, slots) * FINE,), effort, seed)
-
-
 def share_slots(loads: Sequence[int], slots: int, most: int) -> list[int]:
-    """Replicas of each expert, `slots` in all and at most `most` each: every further slot to the largest load per replica."""
+    """Replicas of each expert, `slots` in all and at most `most` each.
+
+    Every further slot goes to the largest load per replica, of equal ones to the expert with the fewest replicas.
+    """
     copies = [1] * len(loads)
-    heap = [(-w * FINE, e) for e, w in enumerate(loads)]
+    heap = [(-w * FINE, 1, e) for e, w in enumerate(loads)]
     heapify(heap)
     for _ in range(slots - len(loads) if most > 1 else 0):
-        _, e = heappop(heap)
+        _, _, e = heappop(heap)
         copies[e] += 1
         if copies[e] < most:
-            heappush(heap, (-(loads[e] * FINE) // copies[e], e))
+            heappush(heap, (-(loads[e] * FINE) // copies[e], copies[e], e))
     return copies
 
 
