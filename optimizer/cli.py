@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from optimizer.inputs import calibrate, catalogue, import_model, import_tables
-from optimizer.mapping.command import place
 from optimizer.outcomes import EXIT_OF_PROOF, EXIT_OF_SEARCH, INFEASIBLE, REFUTED, outcomes, progress
+from optimizer.place import place
 
 if TYPE_CHECKING:
     from models.instance import Instance
