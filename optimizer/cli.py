@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from optimizer.inputs import calibrate, catalogue, import_model, import_tables
+from optimizer.inputs import calibrate, catalogue, import_model, import_tables, schema
 from optimizer.outcomes import EXIT_OF_PROOF, EXIT_OF_SEARCH, INFEASIBLE, REFUTED, outcomes, progress
 from optimizer.place import place
 
@@ -25,6 +25,7 @@ app.command()(catalogue)
 app.command()(calibrate)
 app.command("import-model")(import_model)
 app.command("import-tables")(import_tables)
+app.command()(schema)
 
 
 def _say_version(wanted: bool) -> None:
@@ -272,17 +273,6 @@ def batch_run(
     result = run_batch(request, options, progress(quiet))
     _emit(result, batch_text, as_json)
     return 4 if strict and result["failed"] else 0
-
-
-@app.command()
-@outcomes
-def schema(name: Annotated[str, typer.Argument(help="instance, plan, claims or certificate")]) -> int:
-    """The JSON Schema of a file format."""
-    from optimizer.commands import file_schema
-    from optimizer.output import to_json
-
-    sys.stdout.write(to_json(file_schema(name)))
-    return 0
 
 
 @app.command()

@@ -76,3 +76,13 @@ def calibrate(
     result = run_calibrate(Request(out, name, quick, timings, save_timings, force), progress(quiet))
     sys.stdout.write(to_json(result) if as_json else calibrate_text(result) + "\n")
     return 0
+
+
+@outcomes
+def schema(name: Annotated[str, typer.Argument(help="instance, plan, claims or certificate")]) -> int:
+    """The JSON Schema of a file format."""
+    from optimizer.commands import file_schema
+    from optimizer.output import to_json
+
+    sys.stdout.write(to_json(file_schema(name)))
+    return 0

@@ -4,6 +4,7 @@ First replicas per node: a linear program bounds the largest node load, a CP-SAT
 numbers near its solution part by part. Then the replicas of each node go to its ranks.
 """
 
+from collections.abc import Sequence
 from math import ceil
 from random import Random
 from typing import NamedTuple
@@ -144,16 +145,33 @@ class SoftLayer:
                     break
         return found
 
-    def strict(self) -> Replicas:
-        """All replicas at home: each node's slots shared out among its own experts."""
+    def strict(self) -> Replicas | None:
+        """Each node's slots shared out among its own experts; where those are too few, the lightest others fill what is left.
+
+        None where a node has more experts than slots, or more than the limit would be served off home.
+        """
         p, found = self.problems[0], [[0] * self.problems[0].nodes for _ in self.peak]
         assert p.homes is not None
         for n in range(p.nodes):
-            own = [e for e, home in enumerate(p.homes) if home == n]
+            own, left = [e for e, home in enumerate(p.homes) if home == n], p.per_node * p.slots
+            if len(own) > left:
+                return None
             peaks = [int(self.peak[e] * (1 << 40)) for e in own]
-            for e, copies in zip(own, share_slots(peaks, p.per_node * p.slots, p.per_node), strict=True):
+            for e, copies in zip(own, share_slots(peaks, min(left, p.per_node * len(own)), p.per_node), strict=True):
                 found[e][n] = copies
-        return tuple(map(tuple, found))
+                left -= copies
+            for e in (e for e in reversed(self.order) if p.homes[e] != n):
+                found[e][n] = min(left, p.per_node)
+                left -= found[e][n]
+        return tuple(map(tuple, found)) if self._keeps_limit(found) else None
+
+    def _keeps_limit(self, replicas: Sequence[Sequence[int]]) -> bool:
+        """Whether no more than the limit is served off home, under every workload."""
+        homes, limit = self.problems[0].homes, self.problems[0].off_home_ppm
+        assert homes is not None
+        counts = [(sum(nodes) - nodes[home], sum(nodes)) for nodes, home in zip(replicas, homes, strict=True)]
+        away = (sum(ceil_div(w * a, c) for w, (a, c) in zip(q.loads, counts, strict=True)) for q in self.problems)
+        return limit is None or all(a * PPM <= limit * sum(q.loads) for a, q in zip(away, self.problems, strict=True))
 
     def contents(self, replicas: Replicas, bounds: tuple[int, ...]) -> RankContents:
         """The replicas of every node on its ranks, none twice on one; ranks near `bounds`, one per workload, are light enough."""
