@@ -16,7 +16,7 @@ from ortools.sat.python import cp_model
 
 from models.map_arguments import MapProblem
 from models.strategy import RankContents
-from models.units import PPM
+from models.units import PPM, ceil_div
 from optimizer.encoding.guard import UnsafeModel, guard
 
 MOST_REPLICAS = 6
@@ -39,7 +39,14 @@ class MapModel:
         self._place()
         if problem.homes is None:
             self._number_ranks()
-        self._weigh(_scaled(loads, self.unit), weights)
+        room = max(1, LARGEST // self.unit)
+        exact = max(map(sum, loads)) <= room and len({sum(row) for row in loads}) == 1
+        totals = [sum(row) if exact else room for row in loads]
+        down = [[w * total // sum(row) for w in row] for row, total in zip(loads, totals, strict=True)]
+        self._weigh(down, weights)
+        if problem.homes is not None and problem.off_home_ppm is not None:
+            for row, total in zip(loads, totals, strict=True):
+                self._limit_off_home(problem.homes, [ceil_div(w * total, sum(row)) for w in row], total * problem.off_home_ppm)
 
     def _place(self) -> None:
         """Every expert its replicas, every rank its slots, every home a replica."""
@@ -57,18 +64,13 @@ class MapModel:
 
     def _weigh(self, rows: list[list[int]], weights: tuple[int, ...] | None) -> None:
         """The largest load of each workload; the worst of them, or their weighted sum, is minimised."""
-        p, tops = self.problem, []
+        tops = []
         for s, row in enumerate(rows):
             top = self.model.new_int_var(0, sum(row) * self.unit, f"top[{s}]")
             tops.append(top)
             share = {(e, c): row[e] * (self.unit // c) for e, counts in enumerate(self.counts) for c in counts}
-            for j in range(p.ranks):
+            for j in range(self.problem.ranks):
                 self.model.add(cp_model.LinearExpr.weighted_sum([self.x[e, c, j] for e, c in share], list(share.values())) <= top)
-            if p.homes is not None and p.off_home_ppm is not None:
-                away = [(e, c, j) for e, c, j in self.x if j // p.per_node != p.homes[e]]
-                limit = sum(row) * self.unit * p.off_home_ppm // PPM
-                terms = [self.x[k] for k in away], [share[e, c] for e, c, _ in away]
-                self.model.add(cp_model.LinearExpr.weighted_sum(*terms) <= limit)
         if weights is not None:
             self.model.minimize(cp_model.LinearExpr.weighted_sum(tops, list(weights)))
             return
@@ -76,6 +78,12 @@ class MapModel:
         for top in tops:
             self.model.add(worst >= top)
         self.model.minimize(worst)
+
+    def _limit_off_home(self, homes: tuple[int, ...], row: list[int], most_ppm: int) -> None:
+        """A workload's load off home; scaled loads are rounded up here."""
+        away = [(e, c, j) for e, c, j in self.x if j // self.problem.per_node != homes[e]]
+        terms = [self.x[k] for k in away], [row[e] * (self.unit // c) for e, c, _ in away]
+        self.model.add(cp_model.LinearExpr.weighted_sum(*terms) <= most_ppm * self.unit // PPM)
 
     def _number_ranks(self) -> None:
         """The i-th heaviest expert lies on the first (i + 1) * most ranks."""
@@ -112,12 +120,3 @@ class MapModel:
 
 def _sum(literals: Iterable[cp_model.IntVar]) -> cp_model.LinearExprT:
     return cp_model.LinearExpr.sum(list(literals))
-
-
-def _scaled(loads: tuple[tuple[int, ...], ...], unit: int) -> list[list[int]]:
-    """Loads of equal totals, small enough for a row."""
-    total = max(map(sum, loads))
-    room = max(1, LARGEST // unit)
-    if total <= room and len({sum(row) for row in loads}) == 1:
-        return [list(row) for row in loads]
-    return [[w * room // sum(row) for w in row] for row in loads]

@@ -1,10 +1,12 @@
 """The rows of `optimizer.encoding.node_level` in whole numbers, for all workloads at once (CP-SAT)."""
 
 from collections.abc import Sequence
+from math import ceil
 from typing import NamedTuple
 
 from ortools.sat.python import cp_model
 
+from models.units import ceil_div
 from optimizer.encoding.guard import UnsafeModel, guard
 from optimizer.encoding.node_level import NodeLevel
 
@@ -49,7 +51,7 @@ class _Model:
             left = p.per_node * p.slots - sum(nodes[n] for nodes in kept.values())
             self.model.add(cp_model.LinearExpr.sum(counts) == left)
         for shares in p.shares:
-            self._workload([round(share * SCALE) for share in shares])
+            self._workload([round(share * SCALE) for share in shares], [ceil(share * SCALE * UNIT) for share in shares])
         self.model.minimize(self.theta)
 
     def _expert(self, e: int, options: Sequence[int]) -> None:
@@ -62,13 +64,13 @@ class _Model:
             self.y.update({(e, t, n): count for n, count in enumerate(counts)})
         self.model.add_exactly_one([self.chosen[e, t] for t in options])
 
-    def _workload(self, row: list[int]) -> None:
-        """Load of every node, and load off home."""
+    def _workload(self, row: list[int], fine: list[int]) -> None:
+        """Load of every node, and load off home, which is rounded up (`fine`: UNIT times the row)."""
         loads, away = [0] * self.p.nodes, 0
         for e, nodes in self.kept.items():
             share = row[e] * UNIT // sum(nodes)
             loads = [load + share * count for load, count in zip(loads, nodes, strict=True)]
-            away += share * (sum(nodes) - nodes[self.p.homes[e]])
+            away += ceil_div(fine[e], sum(nodes)) * (sum(nodes) - nodes[self.p.homes[e]])
         shares = {key: row[key[0]] * UNIT // key[1] for key in self.y}
         for n in range(self.p.nodes):
             here = [key for key in self.y if key[2] == n]
@@ -76,7 +78,7 @@ class _Model:
             self.model.add(terms + loads[n] <= self.theta)
         if self.p.off_home is not None:
             off = [key for key in self.y if key[2] != self.p.homes[key[0]]]
-            terms = cp_model.LinearExpr.weighted_sum([self.y[k] for k in off], [shares[k] for k in off])
+            terms = cp_model.LinearExpr.weighted_sum([self.y[k] for k in off], [ceil_div(fine[e], t) for e, t, _ in off])
             self.model.add(terms <= int(self.p.off_home * SCALE) * UNIT - away)
 
     def add_hint(self, hint: Replicas) -> None:
