@@ -6,9 +6,10 @@ import time
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+from models.dispatch import equal_split
 from models.expert_map import BILLION, Setting, in_grains, off_home_grains, value_of_map
 from models.strategy import RankContents
-from models.units import PPM
+from models.units import PPM, ceil_div
 from optimizer.mapping.layers import PlacedLayer
 from optimizer.mapping.request import Request
 from optimizer.report import tool_versions
@@ -88,7 +89,9 @@ def total_figures(request: Request, placed: Placed) -> Json:
         {"name": w.name, "max_over_mean": _spread([p.record.values[s] for p in placed.layers])} for s, w in enumerate(request.workloads)
     ]
     away = [off_home_pct(placed.setting, p) for p in placed.layers]
-    found["off_home_pct"] = None if None in away else {"mean": sum(a or 0 for a in away) / len(away), "worst": max(a or 0 for a in away)}
+    homes = None not in away
+    found["off_home_pct"] = {"mean": sum(a or 0 for a in away) / len(away), "worst": max(a or 0 for a in away)} if homes else None
+    found["node_level"] = _node_level(placed) if homes else None
     if request.rules.weights is not None:
         found["weighted"] = {"value": _weighted(request, placed, "values"), "bound": _weighted(request, placed, "bounds")}
     return found
@@ -112,6 +115,21 @@ def off_home_pct(setting: Setting, p: PlacedLayer) -> float | None:
         return None
     shares = [off_home_grains(setting, w, homes, p.contents) / sum(in_grains(w)) for w in p.record.loads]
     return 100 * max(shares)
+
+
+def _node_level(placed: Placed) -> Json:
+    """The most loaded node over the mean, and how far it is above the bound."""
+    values = [max(_node_value(placed.setting, w, p.contents) for w in p.record.loads) for p in placed.layers]
+    gaps = [max(0.0, 100 * (v - p.bound) / p.bound) for v, p in zip(values, placed.layers, strict=True)]
+    return {"max_over_mean": _spread(values), "gap_pct": {"mean": sum(gaps) / len(gaps), "worst": max(gaps)}}
+
+
+def _node_value(setting: Setting, loads: tuple[int, ...], contents: RankContents) -> int:
+    """The most loaded node, parts per billion of the mean, rounded up."""
+    ranks, scale = equal_split(contents, loads)
+    per_node = setting.ranks // setting.nodes
+    nodes = [sum(ranks[n * per_node : (n + 1) * per_node]) for n in range(setting.nodes)]
+    return ceil_div(BILLION * max(nodes) * setting.nodes, scale * sum(loads))
 
 
 def layer_row(request: Request, p: PlacedLayer) -> Json:

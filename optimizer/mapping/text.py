@@ -50,8 +50,14 @@ def _workloads(result: Json) -> list[str]:
 
 
 def _off_home(result: Json) -> list[str]:
-    away = result["off_home_pct"]
-    return [] if away is None else [f"served off home: {away['mean']:.2f} % of the tokens (worst layer {away['worst']:.2f} %)"]
+    away, node = result["off_home_pct"], result["node_level"]
+    if away is None:
+        return []
+    return [
+        f"served off home: {away['mean']:.2f} % of the tokens (worst layer {away['worst']:.2f} %)",
+        f"largest node load {node['max_over_mean']['mean']:.4f} of the mean, {node['gap_pct']['mean']:.3f} % above the bound "
+        f"(worst layer {node['gap_pct']['worst']:.3f} %)",
+    ]
 
 
 def _baseline(result: Json) -> list[str]:
