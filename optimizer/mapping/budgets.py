@@ -26,18 +26,37 @@ def front_of_layer(task: Task) -> list[float]:
 def share_budget(fronts: Sequence[Sequence[float]], mean_ppm: int) -> list[int]:
     """A limit off home for each layer, parts per million, `mean_ppm` in the mean: every next part where it lowers the load most.
 
-    The fronts are convex, so that the greedy choice makes the sum of the loads least.
+    Parts are edges of a front's lower convex hull: a front is level where the linear program has no optimum.
+    What is left for less than a part goes to the layer that it helps most, of those that it helps.
     """
+    hulls = [_hull(front) for front in fronts]
     at, left = [0] * len(fronts), mean_ppm * len(fronts)
+    limits = [0] * len(fronts)
     while True:
-        steps = [
-            ((front[k] - front[k + 1]) / (GRID[k + 1] - GRID[k]), -n)
-            for n, (front, k) in enumerate(zip(fronts, at, strict=True))
-            if k + 1 < len(GRID) and front[k] - front[k + 1] > FLAT and GRID[k + 1] - GRID[k] <= left
+        edges = [
+            ((fronts[n][a] - fronts[n][b]) / (GRID[b] - GRID[a]), -n)
+            for n, hull in enumerate(hulls)
+            for a, b in zip(hull[at[n] : at[n] + 1], hull[at[n] + 1 : at[n] + 2], strict=False)
         ]
-        if not steps:
+        fitting = [(rate, n) for rate, n in edges if GRID[hulls[-n][at[-n] + 1]] - GRID[hulls[-n][at[-n]]] <= left]
+        if not fitting:
             break
-        n = -max(steps)[1]
-        left -= GRID[at[n] + 1] - GRID[at[n]]
+        n = -max(fitting)[1]
+        left -= GRID[hulls[n][at[n] + 1]] - GRID[hulls[n][at[n]]]
         at[n] += 1
-    return [min(PPM, GRID[k]) for k in at]
+        limits[n] = GRID[hulls[n][at[n]]]
+    helped = [(rate, n) for rate, n in edges if fronts[-n][hulls[-n][at[-n]]] - fronts[-n][hulls[-n][at[-n]] + 1] > FLAT]
+    if helped:
+        limits[-max(helped)[1]] += left
+    return [min(PPM, limit) for limit in limits]
+
+
+def _hull(front: Sequence[float]) -> list[int]:
+    """Points of the grid at the corners of the front's lower convex hull, from the first to the lowest."""
+    found = [0]
+    while True:
+        k = found[-1]
+        rates = [((front[k] - front[m]) / (GRID[m] - GRID[k]), -m) for m in range(k + 1, len(GRID)) if front[k] - front[m] > FLAT]
+        if not rates:
+            return found
+        found.append(-max(rates)[1])

@@ -102,8 +102,11 @@ def make_request(
     instance = _instance(paths)
     workloads = read_workloads(paths) if instance is None else (_loads_of(instance, paths[0]),)
     experts, layers = len(workloads[0].counts[0]), len(workloads[0].counts)
+    _check_machine(machine, rules, instance)
     if wanted.compared_with is not None:
-        machine = _fitting_map(machine, wanted.compared_with)
+        machine = _fitting_map(machine, wanted.compared_with, _ranks_of(instance))
+    if rules.target_ppm is not None:
+        machine = machine._replace(slots=None)  # the search begins with the fewest
     machine = machine if instance is None else _machine_of(instance, machine)
     _check_rules(rules, len(workloads))
     _check_wanted(rules, wanted, len(workloads))
@@ -130,6 +133,14 @@ def make_request(
         options=options,
         instance=instance,
     )
+
+
+def _check_machine(given: Machine, rules: Rules, instance: Instance | None) -> None:
+    """Raises InputError for what the command line says of the machine and nothing would use."""
+    if rules.target_ppm is not None and given.slots is not None:
+        raise InputError(f"--slots {given.slots}: --target searches the number of slots; remove one of them")
+    if instance is None and (given.memory_bytes is None) != (given.expert_bytes is None):
+        raise InputError("--memory and --expert-size need each other; give both, or neither")
 
 
 def _setting(machine: Machine, rules: Rules, experts: int) -> Setting:
@@ -218,8 +229,7 @@ def _loads_of(instance: Instance, path: Path) -> LoadMatrix:
 def _machine_of(instance: Instance, given: Machine) -> Machine:
     """What the instance says, where the command line is silent: EP of the reference plan, scale-up domains as nodes, groups, bytes."""
     arch, pool = instance.architecture, instance.cluster.pool
-    ep = instance.reference.degrees.ep if instance.reference is not None else None
-    ranks = given.ranks or ep
+    ranks = given.ranks or _ranks_of(instance)
     moe = next(group for group in arch.layers if group.moe is not None)
     assert moe.moe is not None
     nodes = given.nodes
@@ -237,10 +247,15 @@ def _machine_of(instance: Instance, given: Machine) -> Machine:
     )
 
 
-def _fitting_map(machine: Machine, path: Path) -> Machine:
-    """Ranks and slots of the map, where the command line is silent."""
+def _ranks_of(instance: Instance | None) -> int | None:
+    """EP of the instance's reference plan, if there is one."""
+    return None if instance is None or instance.reference is None else instance.reference.degrees.ep
+
+
+def _fitting_map(machine: Machine, path: Path, otherwise: int | None) -> Machine:
+    """Ranks and slots of the map, where the command line is silent; `otherwise` as many ranks, where the map is silent too."""
     found = read_map(path)
-    ranks = machine.ranks or found.ranks
+    ranks = machine.ranks or found.ranks or otherwise
     width = len(next(iter(found.layers.values())))
     if ranks is not None and width % ranks:
         raise InputError(f"{path}: {width} slots per layer do not divide over {ranks} ranks; give --ranks that divide them")
