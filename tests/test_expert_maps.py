@@ -16,7 +16,7 @@ from test_loads import checked
 from models.errors import InputError
 from models.strategy import RankContents
 from optimizer.mapping.map_files import WRITERS
-from optimizer.mapping.maps import BY_MOE_LAYER, ExpertMap, contents_of, ranks_of, read_map
+from optimizer.mapping.maps import BY_MOE_LAYER, EngineMap, contents_of, ranks_of, read_map
 
 Layers = Mapping[int, RankContents]
 
@@ -150,7 +150,7 @@ def ascend(*layers: list[list[int]], **changes: Any) -> dict[str, Any]:
 def test_the_kind_is_told_by_content(content: Any, kind: str, layers: dict[int, tuple[int, ...]], tmp_path: Path) -> None:
     path = tmp_path / "map.json"
     path.write_text(json.dumps(content), encoding="utf-8")
-    assert read_map(path) == ExpertMap(kind, layers, None)
+    assert read_map(path) == EngineMap(kind, layers, None)
 
 
 def test_a_yaml_of_the_engine_is_read_in_either_style(tmp_path: Path) -> None:
@@ -158,7 +158,7 @@ def test_a_yaml_of_the_engine_is_read_in_either_style(tmp_path: Path) -> None:
     content = {"num_slots": 2, "initial_global_assignments": {3: [0, 1], 12: [1, 0]}, "layer_updates_per_iter": 2}
     for flow in (True, False, None):
         path.write_text(yaml.dump(content, default_flow_style=flow), encoding="utf-8")
-        assert read_map(path) == ExpertMap("trtllm", {3: (0, 1), 12: (1, 0)}, None)
+        assert read_map(path) == EngineMap("trtllm", {3: (0, 1), 12: (1, 0)}, None)
 
 
 WRONG: dict[str, tuple[object, str]] = {
@@ -264,26 +264,26 @@ def test_slots_that_do_not_divide_are_refused(row: tuple[int, ...], ranks: int) 
 
 
 def test_a_shared_row_holds_for_every_layer_and_a_plugin_takes_the_last() -> None:
-    assert contents_of(ExpertMap("vllm", {0: (1, 0)}, None), [3, 5], 2, 2) == {3: ((1,), (0,)), 5: ((1,), (0,))}
+    assert contents_of(EngineMap("vllm", {0: (1, 0)}, None), [3, 5], 2, 2) == {3: ((1,), (0,)), 5: ((1,), (0,))}
     rows = {0: (0, 1), 1: (1, 0), 2: (0, 1)}
-    assert contents_of(ExpertMap("vllm-plugin", rows, None), [3, 5], 2, 2) == {3: ((1,), (0,)), 5: ((0,), (1,))}
-    assert contents_of(ExpertMap("vllm-ascend", rows, 2), [3, 5], 2, 2) == {3: ((0,), (1,)), 5: ((1,), (0,))}
+    assert contents_of(EngineMap("vllm-plugin", rows, None), [3, 5], 2, 2) == {3: ((1,), (0,)), 5: ((0,), (1,))}
+    assert contents_of(EngineMap("vllm-ascend", rows, 2), [3, 5], 2, 2) == {3: ((0,), (1,)), 5: ((1,), (0,))}
 
 
 @pytest.mark.parametrize(
     ("found", "said"),
     [
-        (ExpertMap("sglang", {0: (0, 1), 1: (0, 1)}, None), "no layer 3"),
-        (ExpertMap("trtllm", {3: (0, 1), 6: (0, 1)}, None), "no layer 5"),
-        (ExpertMap("vllm-ascend", {0: (0, 1)}, 2), "1 MoE layers"),
-        (ExpertMap("vllm-plugin", {0: (0, 1)}, None), "1 MoE layers"),
-        (ExpertMap("vllm-ascend", {0: (0, 1), 1: (0, 1)}, 1), "1 ranks"),
-        (ExpertMap("trtllm", {3: (0, 1), 5: (0, 0)}, None), "layer 5: expert 1 has no slot"),
-        (ExpertMap("trtllm", {3: (0, 1, 2, 1), 5: (0, 1, 0, 1)}, None), "layer 3: expert 2 is not"),
-        (ExpertMap("trtllm", {3: (0, 1, 1), 5: (0, 1, 1)}, None), "3 slots"),
+        (EngineMap("sglang", {0: (0, 1), 1: (0, 1)}, None), "no layer 3"),
+        (EngineMap("trtllm", {3: (0, 1), 6: (0, 1)}, None), "no layer 5"),
+        (EngineMap("vllm-ascend", {0: (0, 1)}, 2), "1 MoE layers"),
+        (EngineMap("vllm-plugin", {0: (0, 1)}, None), "1 MoE layers"),
+        (EngineMap("vllm-ascend", {0: (0, 1), 1: (0, 1)}, 1), "1 ranks"),
+        (EngineMap("trtllm", {3: (0, 1), 5: (0, 0)}, None), "layer 5: expert 1 has no slot"),
+        (EngineMap("trtllm", {3: (0, 1, 2, 1), 5: (0, 1, 0, 1)}, None), "layer 3: expert 2 is not"),
+        (EngineMap("trtllm", {3: (0, 1, 1), 5: (0, 1, 1)}, None), "3 slots"),
     ],
 )
-def test_a_map_of_another_model_is_refused(found: ExpertMap, said: str) -> None:
+def test_a_map_of_another_model_is_refused(found: EngineMap, said: str) -> None:
     with pytest.raises(InputError) as error:
         contents_of(found, [3, 5], 2, 2)
     checked(str(error.value), said)

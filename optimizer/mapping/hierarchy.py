@@ -23,8 +23,10 @@ from optimizer.placing.replicate import pack, share_slots
 WHOLE = 10**7  # of prices
 HOT = 96  # experts that may have further replicas in the linear program, unless slots ask for more
 SPAN = 4  # numbers of replicas looked at beyond the fewest
-ROUNDS = 12  # of improvement, at most
+ROUNDS = 20  # of improvement, at most
+PATIENCE = 6  # fruitless ones in a row
 FREE = 24  # experts whose replicas one round decides
+FULL = 0.97  # of the mean rank load: the largest replica that may pack at all
 PACKED = 10_000  # ranks of a node within one part in so many of their target
 DETERMINISTIC = 0.3  # seconds of CP-SAT per round
 NEAR = 9e-4  # of the bound: good enough
@@ -61,8 +63,9 @@ class SoftLayer:
         self.peak = [max(p.loads[e] / sum(p.loads) for p in problems) for e in range(len(first.loads))]
         self.order = sorted(range(len(self.peak)), key=lambda e: (-self.peak[e], e))
         lightest = sorted(self.peak)[: len(self.peak) // 4 + 1]
-        self.fill = max(0.5, 1 - (first.slots - 1) * first.ranks * sum(lightest) / len(lightest))
-        self.fewest: list[int] = []
+        packed = max(0.5, 1 - (first.slots - 1) * first.ranks * sum(lightest) / len(lightest))
+        self.fills = (max(packed, FULL), packed)
+        """largest replica over the mean rank load: the first may not pack well, the second leaves room for light experts beside it"""
         self.options = self._options(first)
 
     def _options(self, p: MapProblem) -> list[set[int]]:
@@ -70,11 +73,15 @@ class SoftLayer:
         spare = p.ranks * p.slots - len(p.loads)
         hot = set(self.order[: max(HOT, spare)])
         found = []
-        for e, share in enumerate(self.peak):
-            fewest = min(p.most_replicas, max(1, ceil(share * p.ranks / self.fill)))
-            self.fewest.append(fewest)
-            found.append(set(range(fewest, min(p.most_replicas, fewest + SPAN - 1) + 1)) if e in hot else {fewest})
+        for e, (few, packing) in enumerate(zip(*(self.fewest(fill) for fill in self.fills), strict=True)):
+            more = range(few, min(p.most_replicas, few + SPAN - 1) + 1) if e in hot else range(few, few + 1)
+            found.append({*more, packing})
         return found
+
+    def fewest(self, fill: float) -> list[int]:
+        """Replicas of each expert with which none is larger than `fill` of the mean rank load."""
+        p = self.problems[0]
+        return [min(p.most_replicas, max(1, ceil(share * p.ranks / fill))) for share in self.peak]
 
     def level(self, workloads: tuple[int, ...]) -> NodeLevel:
         """The node level under some of the workloads."""
@@ -119,31 +126,44 @@ class SoftLayer:
                 grown = True
         return grown
 
-    def replicas(self, relaxed: Relaxed, bound: float) -> Replicas | None:
-        """Whole numbers near the relaxed solution, improved part by part; None where none are found."""
+    def replicas(self, relaxed: Relaxed, bound: float, fill: float) -> Replicas | None:
+        """Whole numbers near the relaxed solution, improved part by part, no replica above `fill`; None where none are found."""
+        fewest = self.fewest(fill)
         level = self.level(tuple(range(len(self.problems))))
         if level.off_home is not None:
             level = level._replace(off_home=level.off_home * (1 - MARGIN))
         level = level._replace(
-            options=tuple(tuple(t for t in o if t >= few) or (few,) for o, few in zip(level.options, self.fewest, strict=True))
+            options=tuple(tuple(t for t in o if t >= few) or (few,) for o, few in zip(level.options, fewest, strict=True))
         )
         whole = [
             all(abs(y - round(y)) < 1e-6 for y in nodes) and sum(nodes) > few - 0.5
-            for nodes, few in zip(relaxed.replicas, self.fewest, strict=True)
+            for nodes, few in zip(relaxed.replicas, fewest, strict=True)
         ]
         current: Replicas = tuple(tuple(round(y) for y in nodes) for nodes in relaxed.replicas)
-        found: Replicas | None = None
+        found, fruitless = None, 0
         for round_ in range(min(ROUNDS, self.effort)):
-            free = set() if found is not None else {e for e, is_whole in enumerate(whole) if not is_whole}
-            pool = [e for e in self.order[:HOT] if e not in free]
-            free |= set(self.random.sample(pool, min(len(pool), FREE if found is not None else 12 * (round_ + 1))))
+            free = {e for e, is_whole in enumerate(whole) if not is_whole} if found is None else set()
+            free |= self._sample(free, 12 * (round_ + 1)) if found is None else self._around_heaviest(level, found)
             kept = {e: nodes for e, nodes in enumerate(current) if e not in free}
             better = solve_nodes(level, kept, found, Limits(bound, NEAR, DETERMINISTIC, round_))
             if better is not None:
+                improved = found is None or _largest(level, better)[0] < _largest(level, found)[0]
+                fruitless = 0 if improved else fruitless + 1
                 found = current = better
-                if _largest(level, found) <= bound * (1 + NEAR):
+                if _largest(level, found)[0] <= bound * (1 + NEAR) or fruitless == PATIENCE:
                     break
         return found
+
+    def _sample(self, apart: set[int], number: int) -> set[int]:
+        pool = [e for e in self.order[:HOT] if e not in apart]
+        return set(self.random.sample(pool, min(len(pool), number)))
+
+    def _around_heaviest(self, level: NodeLevel, replicas: Replicas) -> set[int]:
+        """Hot experts to place anew: half of them from those on the heaviest node."""
+        node = _largest(level, replicas)[1]
+        there = [e for e in self.order[:HOT] if replicas[e][node]]
+        chosen = set(self.random.sample(there, min(len(there), FREE // 2)))
+        return chosen | self._sample(chosen, FREE - len(chosen))
 
     def strict(self) -> Replicas | None:
         """Each node's slots shared out among its own experts; where those are too few, the lightest others fill what is left.
@@ -206,10 +226,10 @@ def _refuted(problem: MapProblem, threshold: int, prices: NodePrices) -> bool:
     return True
 
 
-def _largest(level: NodeLevel, replicas: Replicas) -> float:
-    """The largest node load of any workload, as a share."""
+def _largest(level: NodeLevel, replicas: Replicas) -> tuple[float, int]:
+    """The largest node load of any workload, as a share, and its node."""
     return max(
-        sum(share * nodes[n] / sum(nodes) for share, nodes in zip(shares, replicas, strict=True))
+        (sum(share * nodes[n] / sum(nodes) for share, nodes in zip(shares, replicas, strict=True)), n)
         for shares in level.shares
         for n in range(level.nodes)
     )

@@ -262,5 +262,12 @@ def _at_home(task: Task, problems: tuple[MapProblem, ...], facts: list[MapFact])
         least.append(max(bound, found.least if found else 0))
         if found is not None and found.relaxed.theta >= theta:
             theta, first = found.relaxed.theta, found.relaxed
-    replicas = None if first is None or task.off_home_ppm == 0 else soft.replicas(first, theta)
-    return [soft.contents(counts, tuple(least)) for counts in (soft.strict(), replicas) if counts is not None]
+    placed = [soft.contents(counts, tuple(least)) for counts in (soft.strict(),) if counts is not None]
+    wanted = max(Loads(p.loads, task.setting.ranks).share(b) for p, b in zip(problems, least, strict=True))
+    for fill in soft.fills if first is not None and task.off_home_ppm != 0 else ():
+        replicas = soft.replicas(first, theta, fill) if first else None
+        if replicas is not None:
+            placed.append(soft.contents(replicas, tuple(least)))
+            if max(value_of_map(task.setting, w, placed[-1]) for w in task.loads) * NEAR <= wanted * (NEAR + 1):
+                break
+    return placed
