@@ -8,7 +8,7 @@ from multiprocessing import get_context
 from typing import NamedTuple, TypeVar
 
 from models.arguments import Budget
-from models.errors import VerificationError
+from models.errors import InputError, VerificationError
 from models.expert_map import Loads, MapFact, MapLayer, Setting, closed_bound, examine, in_grains, value_of_map
 from models.map_arguments import MapProblem
 from models.packing import Refused
@@ -153,6 +153,8 @@ def place_layer(task: Task) -> PlacedLayer:
         if len(problems) == 1 and task.setting.slots == 2 and task.setting.dispatch == "equal" and task.fixed is None:
             candidates += _in_pairs(task, problems[0], candidates, facts)
     records = [_record(task, c, tuple(facts)) for c in candidates]
+    if not records:
+        raise InputError(f"layer {task.layer}: no placement was found that keeps homes and limit; give more --slots, or a larger --off-home")
     best = min(records, key=lambda r: task.objective(r.values))
     if _calls_for_more(task, best):
         from optimizer.encoding.map_model import MapModel
