@@ -43,7 +43,8 @@ def equal_split(contents: RankContents, loads: Sequence[int]) -> tuple[list[int]
     """Load of each rank times a scale, and the scale: sum of w_e / c_e over the experts it holds."""
     counts = [len(ranks) for ranks in homes_of(contents, len(loads))]
     scale = lcm(*(c for c in counts if c))
-    return [sum(loads[e] * (scale // counts[e]) for e in rank) for rank in contents], scale
+    share = [w * (scale // c) if c else 0 for w, c in zip(loads, counts, strict=True)]
+    return [sum(share[e] for e in rank) for rank in contents], scale
 
 
 def nearest_split(contents: RankContents, loads: Sequence[int], nodes: int) -> tuple[list[int], int]:
@@ -58,17 +59,21 @@ def nearest_split(contents: RankContents, loads: Sequence[int], nodes: int) -> t
     scale = lcm(*(len(h) for h in homes if h))
     found = [0] * ranks
     for w, home in zip(loads, homes, strict=True):
-        shared = 0  # ranks whose tokens all replicas share
-        for node in range(nodes):
-            local = [r for r in home if r // per_node == node]
-            if not local or len(local) == len(home):
-                shared += per_node - len(local)
+        by_node: dict[int, list[int]] = {}
+        for r in home:
+            by_node.setdefault(r // per_node, []).append(r)
+        shared = ranks - per_node * len(by_node)  # ranks whose tokens all replicas share
+        for local in by_node.values():
+            senders = per_node - len(local)
+            if len(by_node) == 1:
+                shared += senders
             else:
-                found[local[0]] += w * scale * (per_node - len(local))
+                found[local[0]] += w * scale * senders
             for r in local:
                 found[r] += w * scale
+        part = w * (scale // len(home)) * shared if home else 0
         for r in home:
-            found[r] += w * (scale // len(home)) * shared
+            found[r] += part
     return found, scale * ranks
 
 

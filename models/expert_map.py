@@ -20,6 +20,7 @@ from models.units import PPM, ceil_div
 
 GRAIN = 720_720  # lcm of 1 to 16
 BILLION = 10**9
+STEPS_OF_BISECTION = 4  # of the closed forms, in the time of one table step
 
 
 class Setting(Record):
@@ -132,6 +133,7 @@ def examine(setting: Setting, layer: MapLayer, budget: Budget, where: str) -> No
         if found != value:
             raise Refused(f"the placement has value {found}", f"{where}.values.{s}")
         problem = map_problem(setting, layer, s)
+        budget.take(experts * max(problem.loads).bit_length() // STEPS_OF_BISECTION)
         shown = Loads(problem.loads, setting.ranks).share(max(closed_bound(setting, problem), proved.get(s, 0)))
         if bound > shown:
             raise Refused(f"closed forms and facts give {shown} only", f"{where}.bounds.{s}")

@@ -12,7 +12,7 @@ from typing import Annotated, Literal, NamedTuple
 from pydantic import Field
 
 from models.arguments import Argument, Budget, Signed, refute
-from models.packing import Natural, Naturals, Problem, RankClass, Refused
+from models.packing import LARGEST, MOST_DIGITS, Natural, Naturals, Problem, RankClass, Refused
 from models.record import Record, StopAtFirst
 from models.units import PPM, ceil_div
 
@@ -90,6 +90,8 @@ def refute_map(problem: MapProblem, threshold: int, argument: MapArgument, budge
         case _:
             if problem.ranks * problem.slots != len(problem.loads):
                 raise Refused(f"an argument of kind {argument.kind} needs as many slots as experts", "argument.kind")
+            if max(problem.loads) >= LARGEST:
+                raise Refused(f"loads above {MOST_DIGITS} digits in 1/G tokens", "argument")
             flat = Problem(loads=problem.loads, classes=(RankClass(ranks=problem.ranks, slots=problem.slots),))
             refute(flat, threshold, argument, budget)
 
@@ -102,10 +104,14 @@ def _refute_by_steps(
         e = argument.expert
         if e >= len(allowed) or level >= MOST_COUNT_LEVELS:
             raise Refused(f"expert {e} of {len(allowed)}, level {level} of at most {MOST_COUNT_LEVELS}", where)
-        for case, part in (("fewer", argument.fewer), ("more", argument.more)):
-            cut = [r for r in allowed[e] if (r <= argument.most) == (case == "fewer")]
-            narrowed = [*allowed[:e], range(cut[0], cut[-1] + 1) if cut else range(0), *allowed[e + 1 :]]
+        budget.take(len(allowed))
+        counts = allowed[e]
+        for case, part, cut in (
+            ("fewer", argument.fewer, range(counts.start, min(counts.stop, argument.most + 1))),
+            ("more", argument.more, range(max(counts.start, argument.most + 1), counts.stop)),
+        ):
             if cut:
+                narrowed = [*allowed[:e], cut, *allowed[e + 1 :]]
                 _refute_by_steps(problem, threshold, part, narrowed, budget, f"{where}.{case}", level + 1)
         return
     values = Values(argument)
