@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from optimizer.outcomes import INFEASIBLE, outcomes, progress
+from optimizer.outcomes import INFEASIBLE, INTERRUPTED, outcomes, progress
 
 Loads = Annotated[list[Path], typer.Argument(metavar="LOADS...", help="token counts [layer][expert], or an instance file")]
 Size = Annotated[str | None, typer.Option(help='bytes with a unit, e.g. "20 GB"')]
@@ -48,6 +48,7 @@ def place(
     from optimizer.commands import Files
     from optimizer.mapping.layers import PlaceOptions
     from optimizer.mapping.options import parse_ratio, parse_size, parse_wanted, parse_weights
+    from optimizer.mapping.parallel import Haste
     from optimizer.mapping.place import run_place
     from optimizer.mapping.request import Machine, Numbering, Rules, make_request
     from optimizer.mapping.text import place_text
@@ -59,8 +60,10 @@ def place(
     limit = None if off_home is None else parse_percent(off_home, "--off-home")
     ratio = None if target is None else parse_ratio(target, "--target")
     rules = Rules(dispatch, hierarchy, limit, None if weights is None else parse_weights(weights), replicas, ratio)
-    options = PlaceOptions(effort, seed, workers, None if seconds is None else time.time() + seconds)
+    options = PlaceOptions(effort, seed, workers, Haste(None if seconds is None else time.time() + seconds))
     request = make_request(loads, machine, rules, Numbering(first_layer, model_layers), wanted, options)
     result = run_place(request, wanted, Files(out, force, certificate), progress(quiet))
     sys.stdout.write(to_json(result) if as_json else place_text(result) + "\n")
+    if options.haste is not None and options.haste.interrupted:
+        return INTERRUPTED
     return INFEASIBLE if result["status"] == "INFEASIBLE" else 0

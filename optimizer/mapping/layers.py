@@ -1,11 +1,8 @@
 """Expert maps layer by layer: a placement, the best bound found, and what proves it. Layers are solved in parallel."""
 
 import os
-import time
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from multiprocessing import get_context
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 from models.arguments import Budget
 from models.errors import InputError, VerificationError
@@ -13,9 +10,11 @@ from models.expert_map import Loads, MapFact, MapLayer, Setting, closed_bound, e
 from models.map_arguments import MapProblem
 from models.packing import Refused
 from models.strategy import RankContents
+from optimizer.mapping.parallel import Haste, run_tasks
 from optimizer.placing.replicate import FINE, pack, share_slots
 
 NEAR = 1_000  # a gap of one part in NEAR is small enough
+LEAST = 1  # effort: heaviest first, and nothing more
 PARALLEL = 20_000  # slots of all layers and workloads from which further processes pay,
 DEEPER = 20  # those of layers with homes or two slots per rank taken so many times
 MOST_VARIABLES = 400  # experts * ranks of a layer that CP-SAT looks at as a whole where the gap is not small,
@@ -28,9 +27,6 @@ Matrix = Sequence[Sequence[int]]
 """[layer][expert]"""
 
 
-T = TypeVar("T")
-
-
 class PlaceOptions(NamedTuple):
     """How hard to try."""
 
@@ -39,12 +35,12 @@ class PlaceOptions(NamedTuple):
     seed: int = 0
     workers: int | None = None
     """processes; None: one per core"""
-    deadline: float | None = None
-    """seconds since the epoch; a layer begun after it gets the least effort"""
+    haste: Haste | None = None
+    """when to end early; a layer begun then gets the least effort"""
 
     def expired(self) -> bool:
-        """Whether the deadline has passed, so that the result may depend on the machine's speed."""
-        return self.deadline is not None and time.time() >= self.deadline
+        """Whether an early end is due, so that the result may depend on the machine's speed."""
+        return self.haste is not None and self.haste.due()
 
 
 class Task(NamedTuple):
@@ -106,32 +102,11 @@ def place_tasks(tasks: Sequence[Task], options: PlaceOptions, progress: Callable
     for task in tasks:
         first.setdefault(task._replace(layer=0), task)
     different = list(first.values())
-    placed = run_tasks(place_layer, different, options, lambda layer, done: _report(layer, done, different, progress))
+    size = sum(len(t.loads) * t.setting.ranks * t.setting.slots * (DEEPER if t.homes or t.setting.slots == 2 else 1) for t in different)
+    workers = (options.workers or os.cpu_count() or 1) if size >= PARALLEL else 1
+    placed = run_tasks(place_layer, different, workers, options.haste, lambda layer, done: _report(layer, done, different, progress))
     of_task = dict(zip(first, placed, strict=True))
     return [PlacedLayer(of_task[t._replace(layer=0)].record.model_copy(update={"layer": t.layer})) for t in tasks]
-
-
-def run_tasks(work: Callable[[Task], T], tasks: Sequence[Task], options: PlaceOptions, report: Callable[[T, int], None]) -> list[T]:
-    """`work` on every task, in further processes where that pays; results in the order of the tasks, reports as they come."""
-    size = sum(len(t.loads) * t.setting.ranks * t.setting.slots * (DEEPER if t.homes or t.setting.slots == 2 else 1) for t in tasks)
-    workers = min(options.workers or os.cpu_count() or 1, len(tasks))
-    if workers <= 1 or size < PARALLEL:
-        found = {}
-        for n, task in enumerate(tasks):
-            found[n] = work(task)
-            report(found[n], n)
-        return list(found.values())
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        futures = {pool.submit(work, t): n for n, t in enumerate(tasks)}
-        results: dict[int, T] = {}
-        try:
-            for done, future in enumerate(as_completed(futures)):
-                results[futures[future]] = future.result()
-                report(future.result(), done)
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
-    return [results[n] for n in range(len(tasks))]
 
 
 def _report(placed: PlacedLayer, done: int, tasks: Sequence[Task], progress: Callable[[str], None]) -> None:
@@ -142,7 +117,7 @@ def _report(placed: PlacedLayer, done: int, tasks: Sequence[Task], progress: Cal
 def place_layer(task: Task) -> PlacedLayer:
     """One layer. Raises VerificationError where the checker's function refuses what was found."""
     if task.options.expired():
-        task = task._replace(options=task.options._replace(effort=1))
+        task = task._replace(options=task.options._replace(effort=LEAST))
     problems = tuple(task.problem(s) for s in range(len(task.loads)))
     facts: list[MapFact] = []
     candidates: list[RankContents] = []
@@ -150,13 +125,19 @@ def place_layer(task: Task) -> PlacedLayer:
         candidates += _at_home(task, problems, facts)
     else:
         candidates += _anywhere(task, problems)
-        if len(problems) == 1 and task.setting.slots == 2 and task.setting.dispatch == "equal" and task.fixed is None:
+        if (
+            task.options.effort > LEAST
+            and len(problems) == 1
+            and task.setting.slots == 2
+            and task.setting.dispatch == "equal"
+            and task.fixed is None
+        ):
             candidates += _in_pairs(task, problems[0], candidates, facts)
     records = [_record(task, c, tuple(facts)) for c in candidates]
     if not records:
-        raise InputError(f"layer {task.layer}: no placement was found that keeps homes and limit; give more --slots, or a larger --off-home")
+        raise InputError(f"layer {task.layer}: no placement keeps homes and limit; give more --slots, or a larger --off-home")
     best = min(records, key=lambda r: task.objective(r.values))
-    if _calls_for_more(task, best):
+    if task.options.effort > LEAST and _calls_for_more(task, best):
         from optimizer.encoding.map_model import MapModel
 
         better = MapModel(problems[0], task.loads, task.weights).solve(best.placement, DETERMINISTIC, task.options.seed)
@@ -266,7 +247,8 @@ def _at_home(task: Task, problems: tuple[MapProblem, ...], facts: list[MapFact])
             theta, first = found.relaxed.theta, found.relaxed
     placed = [soft.contents(counts, tuple(least)) for counts in (soft.strict(),) if counts is not None]
     wanted = max(Loads(p.loads, task.setting.ranks).share(b) for p, b in zip(problems, least, strict=True))
-    for fill in soft.fills if first is not None and task.off_home_ppm != 0 else ():
+    hasty = task.options.effort <= LEAST and placed
+    for fill in soft.fills if first is not None and task.off_home_ppm != 0 and not hasty else ():
         replicas = soft.replicas(first, theta, fill) if first else None
         if replicas is not None:
             placed.append(soft.contents(replicas, tuple(least)))

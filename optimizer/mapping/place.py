@@ -1,5 +1,6 @@
 """The use case `place`: experts to ranks for every layer, compared with what is in use, written for the engines."""
 
+import os
 import time
 from collections.abc import Callable
 from typing import Any
@@ -13,9 +14,10 @@ from optimizer.commands import Files
 from optimizer.mapping.budgets import front_of_layer, share_budget
 from optimizer.mapping.figures import Placed, compare, head_of, layer_row, off_home_pct, status_of, total_figures
 from optimizer.mapping.hierarchy import homes_of_groups
-from optimizer.mapping.layers import PlacedLayer, Task, place_tasks, record_of, run_tasks
+from optimizer.mapping.layers import PlacedLayer, Task, place_tasks, record_of
 from optimizer.mapping.map_files import WRITERS
 from optimizer.mapping.movement import move_little
+from optimizer.mapping.parallel import run_tasks
 from optimizer.mapping.request import Request, Wanted
 from optimizer.output import to_json
 
@@ -74,7 +76,8 @@ def _tasks(request: Request, setting: Setting, budget_ppm: int | None, progress:
     if budget_ppm is None or budget_ppm == PPM:
         return tasks
     progress(f"sharing {budget_ppm / 10_000:g} % off home among {len(tasks)} layers")
-    fronts = run_tasks(front_of_layer, tasks, request.options, lambda *_: None)
+    workers = request.options.workers or os.cpu_count() or 1
+    fronts = run_tasks(front_of_layer, tasks, workers, request.options.haste, lambda *_: None)
     return [t._replace(off_home_ppm=limit) for t, limit in zip(tasks, share_budget(fronts, budget_ppm), strict=True)]
 
 

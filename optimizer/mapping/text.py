@@ -17,7 +17,7 @@ def place_text(result: Json) -> str:
         lines += part(result)
     lines += ["", f"each layer confirmed by the solver-free checker; {len(result['assumptions'])} assumptions (--json lists them)"]
     if result["limited"]:
-        lines.append("the time limit was reached: another run may give another placement")
+        lines.append("ended early (--seconds, or Ctrl-C): layers not yet begun got the least effort, and another run may differ")
     return "\n".join(lines)
 
 
