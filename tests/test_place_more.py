@@ -7,8 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from map_cases import Layer, least
 from test_cli import COMMON, MIXTRAL, run
-from test_place import CASES, FLAT, HOMES, LAYERS, RANKS, SLOTS, files, layers_of, made, placed, saved, value
+from test_place import CASES, EXPERTS, FLAT, HOMES, LAYERS, RANKS, SLOTS, files, layers_of, made, placed, saved, value
 
 from optimizer.mapping.map_files import WRITERS
 
@@ -108,6 +109,21 @@ def test_the_less_loss_is_admitted_the_more_experts_are_loaded() -> None:
     assert 0 < found[0]["loaded"] < found[-1]["loaded"] < found[-1]["instead_of"]
 
 
+@pytest.mark.xfail(strict=True, reason="the rows of `moves` do not add --first-layer")
+def test_moves_number_layers_as_the_other_rows_do() -> None:
+    path = engine_file("numbered")
+    numbers = ("--first-layer", 3, "--model-layers", 9)
+    found = placed("A", "--ranks", RANKS, *numbers, "--current", path, "--loss", 5, "--effort", 1)
+    assert [r["layer"] for r in found["moves"]["rows"]] == [r["layer"] for r in found["rows"]] == [3, 5]
+
+
+@pytest.mark.xfail(strict=True, reason="the default order is judged in its place where the target is reached with another number of slots")
+def test_a_map_is_judged_beside_a_target_too(tmp_path: Path) -> None:
+    path = written(tmp_path / "map.json", [[slot % EXPERTS for slot in range(72)][::-1]])
+    alone, beside = (placed("A", "--ranks", RANKS, "--judge", path, "--effort", 1, *t)["baseline"] for t in ((), ("--target", 2)))
+    assert beside["max_over_mean"] == alone["max_over_mean"]
+
+
 # Slots, memory
 
 
@@ -167,6 +183,17 @@ def test_a_front_falls_as_more_tokens_may_leave_their_homes() -> None:
     assert list(bounds) == sorted(bounds, reverse=True)
     assert all(after <= before * 1.001 for n, after in enumerate(values) for before in values[:n])
     assert values[0] > values[-1] * 1.1
+
+
+@pytest.mark.xfail(strict=True, reason="the bound is that of the shares of the budget which the layers were given, not of the budget")
+def test_no_shares_of_a_budget_off_home_undercut_its_bound(tmp_path: Path) -> None:
+    rows = ((1, 1, 1, 24, 12, 1), (6, 24, 2, 6, 24, 1))
+    loads = written(tmp_path / "loads.json", [[120_000 * w for w in row] for row in rows])
+    homes = ("--nodes", 2, "--hierarchy", "soft", "--off-home", 15)
+    found = placed(loads, "--ranks", 4, "--slots", 2, *homes, "--effort", 1)
+    given = [Layer(4, 2, 2, (row,), homes=(0, 0, 0, 1, 1, 1), off_home_ppm=ppm) for row, ppm in zip(rows, (300_000, 0), strict=True)]
+    possible = sum(4 * (least(layer) or 0) / sum(layer.loads[0]) for layer in given) / 2  # of every placement, one by one
+    assert found["bound_over_mean"]["mean"] <= float(possible) + 1e-6
 
 
 @pytest.mark.parametrize("alone", ["flat", "flat B"])
