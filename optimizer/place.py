@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from optimizer.outcomes import INFEASIBLE, INTERRUPTED, outcomes, progress
+from optimizer.outcomes import INFEASIBLE, INTERRUPTED, LIMIT, outcomes, progress
 
 Loads = Annotated[list[Path], typer.Argument(metavar="LOADS...", help="token counts [layer][expert], or an instance file")]
 Size = Annotated[str | None, typer.Option(help='bytes with a unit, e.g. "20 GB"')]
@@ -66,4 +66,6 @@ def place(
     sys.stdout.write(to_json(result) if as_json else place_text(result) + "\n")
     if options.haste is not None and options.haste.interrupted:
         return INTERRUPTED
-    return INFEASIBLE if result["status"] == "INFEASIBLE" else 0
+    if result["status"] == "INFEASIBLE":
+        return INFEASIBLE
+    return LIMIT if result["limited"] or result["status"] == "UNKNOWN" else 0

@@ -39,6 +39,7 @@ CASES: dict[str, tuple[object, ...]] = {
     "in no time": ("A", *HOMES, "soft", "--seconds", 0),
 }
 
+FIRST = {"numbered": 3}
 Json = dict[str, Any]
 
 
@@ -80,9 +81,9 @@ def files(*args: object) -> tuple[object, ...]:
 
 
 def placed(*args: object) -> Json:
-    """The JSON object of a run that succeeds."""
+    """The JSON object of a run that succeeds; with a time limit it may be reached."""
     result = run("place", *files(*args), "--json", "--quiet")
-    assert (result.exit_code, result.stderr) == (0, ""), result.output
+    assert (result.exit_code, result.stderr) == (4 if "--seconds" in args else 0, ""), result.output
     found: Json = json.loads(result.stdout)
     return found
 
@@ -137,19 +138,22 @@ def test_reported_figures_are_those_of_the_placement(name: str) -> None:
     names = [w["name"] for w in result["workloads"]]
     values = []
     for layer, contents in layers_of(name):
-        given = [np.load(saved(w))[layer["layer"]] for w in names]
+        given = [np.load(saved(w))[layer["layer"] - FIRST.get(name, 0)] for w in names]
         assert [list(map(int, row)) for row in given] == layer["loads"]
         values.append([value(result, contents, row) for row in given])
         assert values[-1] == layer["values"]
         assert all(b <= v for b, v in zip(layer["bounds"], layer["values"], strict=True))
     worst, bounds = [max(v) for v in values], [max(layer["bounds"]) for layer, _ in layers_of(name)]
     assert result["max_over_mean"] == pytest.approx({"mean": np.mean(worst) / 1e9, "worst": max(worst) / 1e9}, rel=1e-12)
-    assert result["bound_over_mean"] == pytest.approx({"mean": np.mean(bounds) / 1e9, "worst": max(bounds) / 1e9}, rel=1e-12)
+    shared = name in ("soft", "soft of two")  # then the totals bound every way to share the budget, and are no larger than these
+    own = {"mean": np.mean(bounds) / 1e9, "worst": max(bounds) / 1e9}
+    assert all(result["bound_over_mean"][k] <= own[k] if shared else result["bound_over_mean"][k] == pytest.approx(own[k]) for k in own)
     assert [r["max_over_mean"] for r in result["rows"]] == [v / 1e9 for v in worst]
     gaps = [100 * (v - b) / b for v, b in zip(worst, bounds, strict=True)]
-    assert result["gap_pct"] == pytest.approx({"mean": np.mean(gaps), "worst": max(gaps)})
+    mean_gap = 100 * (result["max_over_mean"]["mean"] / result["bound_over_mean"]["mean"] - 1) if shared else np.mean(gaps)
+    assert result["gap_pct"] == pytest.approx({"mean": mean_gap, "worst": max(gaps)})
     assert result["proved"] == sum(g <= result["proved_within_pct"] for g in gaps)
-    assert result["status"] == ("OPTIMAL" if worst == bounds else "FEASIBLE")
+    assert result["status"] == ("OPTIMAL" if worst == bounds and not shared else "FEASIBLE")
     for s, w in enumerate(result["workloads"]):
         assert w["max_over_mean"]["mean"] == pytest.approx(np.mean([v[s] for v in values]) / 1e9, rel=1e-12)
     order = default_order(result)

@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from models.dispatch import equal_split
-from models.expert_map import BILLION, Setting, in_grains, off_home_grains, value_of_map
+from models.expert_map import BILLION, Loads, Setting, closed_bound, in_grains, map_problem, off_home_grains, value_of_map
 from models.strategy import RankContents
 from models.units import PPM, ceil_div
+from optimizer.mapping.any_shares import least_mean, least_worst, lines_of
 from optimizer.mapping.layers import PlacedLayer
 from optimizer.mapping.request import Request
 from optimizer.report import tool_versions
@@ -26,16 +27,23 @@ class Placed(NamedTuple):
 
     setting: Setting
     layers: list[PlacedLayer]
+    budget_ppm: int | None = None
+    """mean limit off home that was shared out among the layers"""
 
-    def mean(self, kind: str) -> float:
-        return float(sum(getattr(p, kind) for p in self.layers)) / len(self.layers) / BILLION
+    def values(self) -> Json:
+        """Mean and worst of the layers."""
+        return _spread([p.value for p in self.layers])
 
-    def worst(self, kind: str) -> float:
-        return float(max(getattr(p, kind) for p in self.layers)) / BILLION
+    def bounds(self) -> Json:
+        """Likewise; where a budget was shared out, of every way to share it."""
+        if self.budget_ppm is None:
+            return _spread([p.bound for p in self.layers])
+        lines = lines_of(self.setting, self.layers)
+        return {"mean": float(least_mean(lines, self.budget_ppm)), "worst": float(least_worst(lines, self.budget_ppm))}
 
 
 def status_of(placed: Placed) -> str:
-    return "OPTIMAL" if all(p.value == p.bound for p in placed.layers) else "FEASIBLE"
+    return "OPTIMAL" if placed.budget_ppm is None and all(p.value == p.bound for p in placed.layers) else "FEASIBLE"
 
 
 def head_of(request: Request, status: str, started: float) -> Json:
@@ -63,6 +71,10 @@ def _assumptions(request: Request) -> list[str]:
         "free": "The tokens of an expert are split among its replicas in the best way, batch by batch.",
     }
     found = ["A rank's time is taken to follow its tokens; the counts stand for the traffic to come.", split[request.rules.dispatch]]
+    if request.rules.off_home_ppm is not None:
+        found.append(
+            "The bound of a layer holds for its own limit off home, the bounds of all layers for every way to share the budget out."
+        )
     if request.rules.hierarchy != "none":
         found.append(f"Homes: {request.groups} groups of consecutive experts on {request.setting.nodes} nodes, as balanced as was found.")
     if request.rules.weights is None and len(request.workloads) > 1:
@@ -76,12 +88,14 @@ def _assumptions(request: Request) -> list[str]:
 def total_figures(request: Request, placed: Placed) -> Json:
     """Totals of the contract, and each workload's own."""
     gaps = [100 * (p.value - p.bound) / p.bound for p in placed.layers]
+    value, bound = placed.values(), placed.bounds()
+    together = placed.budget_ppm is not None  # the layers share a budget: the gap is that of their mean
     found: Json = {
         "setting": placed.setting.model_dump(mode="json"),
         "layers": len(placed.layers),
-        "max_over_mean": {"mean": placed.mean("value"), "worst": placed.worst("value")},
-        "bound_over_mean": {"mean": placed.mean("bound"), "worst": placed.worst("bound")},
-        "gap_pct": {"mean": sum(gaps) / len(gaps), "worst": max(gaps)},
+        "max_over_mean": value,
+        "bound_over_mean": bound,
+        "gap_pct": {"mean": 100 * (value["mean"] / bound["mean"] - 1) if together else sum(gaps) / len(gaps), "worst": max(gaps)},
         "proved": sum(gap <= CLOSE_PCT for gap in gaps),
         "proved_within_pct": CLOSE_PCT,
     }
@@ -132,16 +146,25 @@ def _node_value(setting: Setting, loads: tuple[int, ...], contents: RankContents
     return ceil_div(BILLION * max(nodes) * setting.nodes, scale * sum(loads))
 
 
-def layer_row(request: Request, p: PlacedLayer) -> Json:
+def layer_row(setting: Setting, p: PlacedLayer) -> Json:
     r = p.record
     return {
-        "layer": r.layer + request.numbering.first_layer,
+        "layer": r.layer,
         "max_over_mean": p.value / BILLION,
         "bound_over_mean": p.bound / BILLION,
         "gap_pct": 100 * (p.value - p.bound) / p.bound,
-        "argument": r.facts[0].argument.kind if r.facts else "closed form",
+        "argument": _proved_by(setting, p),
         "off_home_limit_pct": None if r.off_home_ppm is None else r.off_home_ppm / 10_000,
     }
+
+
+def _proved_by(setting: Setting, p: PlacedLayer) -> str:
+    """The kind of argument that the layer's bound needs; "closed form" where none."""
+    s = max(range(len(p.record.bounds)), key=lambda s: (p.record.bounds[s], -s))
+    problem = map_problem(setting, p.record, s)
+    closed = Loads(problem.loads, problem.ranks).share(closed_bound(setting, problem))
+    kinds = [f.argument.kind for f in p.record.facts if f.workload == s]
+    return kinds[0] if kinds and p.record.bounds[s] > closed else "closed form"
 
 
 def compare(request: Request, placed: Placed, judged: bool) -> Json:
@@ -150,12 +173,12 @@ def compare(request: Request, placed: Placed, judged: bool) -> Json:
     rows = []
     for p in placed.layers:
         contents = request.baseline[p.record.layer]
-        if len(contents[0]) != setting.slots:  # the default order for another number of slots
+        if request.compared_with is None and len(contents[0]) != setting.slots:  # the default order for another number of slots
             row = tuple(slot % request.experts for slot in range(setting.ranks * setting.slots))
             contents = tuple(row[r * setting.slots : (r + 1) * setting.slots] for r in range(setting.ranks))
         rows.append(max(value_of_map(setting, w, contents) for w in p.record.loads))
-    value, bound, ours = sum(rows), sum(p.bound for p in placed.layers), sum(p.value for p in placed.layers)
-    no_gain = value * PPM <= bound * (PPM + NO_GAIN_PPM)
+    value, bound, ours = sum(rows), placed.bounds()["mean"] * BILLION * len(rows), sum(p.value for p in placed.layers)
+    no_gain = value <= bound * (1 + NO_GAIN_PPM / PPM)
     gain = (
         "no gain expected: no placement is more than 1 % better"
         if no_gain

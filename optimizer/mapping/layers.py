@@ -192,14 +192,27 @@ def _record(task: Task, contents: RankContents, facts: tuple[MapFact, ...]) -> M
 
 
 def _anywhere(task: Task, problems: tuple[MapProblem, ...]) -> Iterable[RankContents]:
-    """Placements without homes: replicas spread over nodes where the nearest serves, over ranks otherwise."""
+    """Placements without homes: replicas spread over nodes where the nearest serves, over ranks otherwise.
+
+    Where a weighted mean counts, those for the mean traffic and for each workload alone are looked at, too.
+    """
     s = task.setting
     alone, by_node = tuple(range(s.ranks)), tuple(r // (s.ranks // s.nodes) for r in range(s.ranks))
     spread = s.dispatch == "nearest" and s.nodes > 1
-    for zones in (by_node, alone) if spread else (alone,):
-        counts = task.fixed or _shared_slots(problems, s, len(set(zones)))
-        if max(counts) <= len(set(zones)) and sum(counts) == s.ranks * s.slots:
-            yield _packed(task, problems, counts, zones)
+    chosen = [problems]
+    if task.weights is not None and len(problems) > 1:
+        chosen += [(problems[0]._replace(loads=_mean_loads(problems, task.weights)),), *((p,) for p in problems)]
+    for of_workloads in chosen:
+        for zones in (by_node, alone) if spread else (alone,):
+            counts = task.fixed or _shared_slots(of_workloads, s, len(set(zones)))
+            if max(counts) <= len(set(zones)) and sum(counts) == s.ranks * s.slots:
+                yield _packed(task, of_workloads, counts, zones)
+
+
+def _mean_loads(problems: tuple[MapProblem, ...], weights: tuple[int, ...]) -> tuple[int, ...]:
+    """Weighted mean of the experts' shares, as loads."""
+    shares = [[w * v * FINE * FINE // sum(p.loads) for v in p.loads] for p, w in zip(problems, weights, strict=True)]
+    return tuple(map(sum, zip(*shares, strict=True)))
 
 
 def _shared_slots(problems: tuple[MapProblem, ...], s: Setting, most: int) -> Sequence[int]:
@@ -240,7 +253,7 @@ def _at_home(task: Task, problems: tuple[MapProblem, ...], facts: list[MapFact])
     for s, problem in enumerate(problems):
         found = soft.bound(s)
         bound = closed_bound(task.setting, problem)
-        if found is not None and found.least > bound:
+        if found is not None and found.least > 0:
             facts.append(MapFact(workload=s, least=found.least, argument=found.prices))
         least.append(max(bound, found.least if found else 0))
         if found is not None and found.relaxed.theta >= theta:

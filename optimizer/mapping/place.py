@@ -40,7 +40,8 @@ def run_place(request: Request, wanted: Wanted, files: Files, progress: Progress
     else:
         placed, tried = _search_slots(request, progress)
     if placed is None:
-        return head_of(request, "INFEASIBLE", started) | {"target": _target(request, tried, None)}
+        open_ = any(t["verdict"] == "not reached" for t in tried)
+        return head_of(request, "UNKNOWN" if open_ else "INFEASIBLE", started) | {"target": _target(request, tried, None)}
     moves = None
     if wanted.loss_ppm is not None:
         placed, moves = _near_current(request, placed, wanted.loss_ppm)
@@ -48,8 +49,9 @@ def run_place(request: Request, wanted: Wanted, files: Files, progress: Progress
     result = head_of(request, status_of(placed), started) | total_figures(request, placed)
     result |= {"baseline": compare(request, placed, wanted.judged), "moves": moves, "memory": _memory(request, placed.setting.slots)}
     result["target"] = None if request.rules.target_ppm is None else _target(request, tried, placed.setting.slots)
-    result["front"] = _front(request, progress) if wanted.front else None
-    result["rows"] = [layer_row(request, p) for p in placed.layers]
+    result["front"] = _front(request, placed.setting, progress) if wanted.front else None
+    result["rows"] = [layer_row(placed.setting, p) for p in placed.layers]
+    result["limited"] = request.options.expired()
     result["seconds"] = round(time.monotonic() - started, 3)
     files.write(_texts(request, placed, result) if files.out else {}, certificate)
     return result
@@ -58,14 +60,15 @@ def run_place(request: Request, wanted: Wanted, files: Files, progress: Progress
 def _place(request: Request, setting: Setting, progress: Progress, off_home_ppm: int | None = None) -> Placed:
     """All layers with tokens under one setting, and one budget off home."""
     budget = request.rules.off_home_ppm if off_home_ppm is None else off_home_ppm
-    return Placed(setting, place_tasks(_tasks(request, setting, budget, progress), request.options, progress))
+    shared = budget if request.rules.hierarchy == "soft" and budget not in (None, 0, PPM) else None
+    return Placed(setting, place_tasks(_tasks(request, setting, budget, progress), request.options, progress), shared)
 
 
 def _tasks(request: Request, setting: Setting, budget_ppm: int | None, progress: Progress) -> list[Task]:
     """One task per layer with tokens."""
-    rows = {n: tuple(w.counts[n] for w in request.workloads) for n in request.layers}
+    rows, first = {n: tuple(w.counts[n] for w in request.workloads) for n in request.layers}, request.numbering.first_layer
     tasks = [
-        Task(n, loads, setting, request.options, None if request.fixed is None else request.fixed[n], weights=request.rules.weights)
+        Task(n + first, loads, setting, request.options, None if request.fixed is None else request.fixed[n], weights=request.rules.weights)
         for n, loads in rows.items()
     ]
     if request.rules.hierarchy == "none":
@@ -90,10 +93,10 @@ def _search_slots(request: Request, progress: Progress) -> tuple[Placed | None, 
             tried.append({"slots": slots, "verdict": "memory"} | memory)
             return None, tried
         placed = _place(request, request.setting.model_copy(update={"slots": slots}), progress)
-        value, bound = (sum(getattr(p, kind) for p in placed.layers) for kind in ("value", "bound"))
-        reached = value <= target * len(placed.layers)
-        verdict = "reached" if reached else "proved out of reach" if bound > target * len(placed.layers) else "not reached"
-        tried.append({"slots": slots, "verdict": verdict, "max_over_mean": placed.mean("value"), "bound_over_mean": placed.mean("bound")})
+        value, bound = placed.values()["mean"], placed.bounds()["mean"]
+        reached = sum(p.value for p in placed.layers) <= target * len(placed.layers)
+        verdict = "reached" if reached else "proved out of reach" if bound > target / BILLION else "not reached"
+        tried.append({"slots": slots, "verdict": verdict, "max_over_mean": value, "bound_over_mean": bound})
         progress(f"{slots} slots per rank: {verdict}")
         if reached:
             return placed, tried
@@ -160,18 +163,20 @@ def _broken(memory: Json) -> Json:
     return {"rule": "memory", "need": memory["need_bytes"], "have": memory["have_bytes"]}
 
 
-def _front(request: Request, progress: Progress) -> list[Json]:
-    """Largest load against load off home: for each budget what was placed, and the bound."""
-    found = []
+def _front(request: Request, setting: Setting, progress: Progress) -> list[Json]:
+    """Largest load against load off home: for each budget the best that was placed within it, and the bound."""
+    found: list[Json] = []
+    best: Placed | None = None
     for budget in FRONT:
-        placed = _place(request, request.setting, progress, budget)
-        away = [off_home_pct(placed.setting, p) or 0.0 for p in placed.layers]
+        placed = _place(request, setting, progress, budget)
+        best = placed if best is None or placed.values()["mean"] < best.values()["mean"] else best
+        away = [off_home_pct(setting, p) or 0.0 for p in best.layers]
         found.append(
             {
                 "off_home_budget_pct": budget / 10_000,
                 "off_home_pct": sum(away) / len(away),
-                "max_over_mean": placed.mean("value"),
-                "bound_over_mean": placed.mean("bound"),
+                "max_over_mean": best.values()["mean"],
+                "bound_over_mean": placed.bounds()["mean"],
             }
         )
     return found
@@ -179,6 +184,6 @@ def _front(request: Request, progress: Progress) -> list[Json]:
 
 def _texts(request: Request, placed: Placed, result: Json) -> dict[str, str]:
     """The files: the result, and the map in each engine's format."""
-    layers = {p.record.layer + request.numbering.first_layer: p.contents for p in placed.layers}
+    layers = {p.record.layer: p.contents for p in placed.layers}
     maps = {name: write(layers, request.experts, request.numbering.model_layers or 0) for name, write in WRITERS.values()}
     return {"result.json": to_json(result)} | maps

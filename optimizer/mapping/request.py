@@ -76,8 +76,10 @@ class Request(NamedTuple):
     fixed: tuple[tuple[int, ...], ...] | None
     """[layer][expert], replicas that are given"""
     baseline: dict[int, RankContents]
-    """of each layer with tokens: the placement to compare with"""
+    """of each layer with tokens, by its number in the model: the placement to compare with"""
     baseline_name: str
+    compared_with: Path | None
+    """the file of the baseline; None: the engines' default order"""
     numbering: Numbering
     slot_bytes: int | None
     """weights of one slot in all layers, of one GPU"""
@@ -127,6 +129,7 @@ def make_request(
         fixed=_fixed(rules.replicas, workloads[0], setting),
         baseline=baseline,
         baseline_name=name,
+        compared_with=wanted.compared_with,
         numbering=Numbering(first, model_layers),
         slot_bytes=None if machine.expert_bytes is None else machine.expert_bytes * len(with_tokens),
         memory_bytes=machine.memory_bytes,
@@ -289,7 +292,7 @@ def _baseline(
             found = contents_of(read_map(current), [n + first for n in layers], experts, setting.ranks)
         except InputError as error:
             raise InputError(str(error) if str(current) in str(error) else f"{current}: {error}") from error
-        return {n - first: contents for n, contents in found.items()}, str(current.name)
+        return found, str(current.name)
     row = tuple(slot % experts for slot in range(setting.ranks * setting.slots))
     contents = tuple(row[r * setting.slots : (r + 1) * setting.slots] for r in range(setting.ranks))
-    return dict.fromkeys(layers, contents), "the engines' default order"
+    return dict.fromkeys([n + first for n in layers], contents), "the engines' default order"

@@ -10,8 +10,8 @@ WORST_ROWS = 5
 
 def place_text(result: Json) -> str:
     """The result for a reader: totals, workloads, the baseline, what was asked for besides, the layers with the largest gap."""
-    if result["status"] == "INFEASIBLE":
-        return _infeasible(result)
+    if result["status"] in ("INFEASIBLE", "UNKNOWN"):
+        return _without_placement(result)
     lines = [_headline(result), "", *_totals(result), ""]
     for part in (_workloads, _off_home, _baseline, _moves, _memory, _target, _front, _layers):
         lines += part(result)
@@ -121,9 +121,9 @@ def _layers(result: Json) -> list[str]:
     return ["", "layers with the largest gaps", *columns(rows)]
 
 
-def _infeasible(result: Json) -> str:
+def _without_placement(result: Json) -> str:
     if result.get("target"):
-        return "\n".join([f"{result['instance']['name']}: INFEASIBLE, the target is not reached", *_target(result)])
+        return "\n".join([f"{result['instance']['name']}: {result['status']}, the target was not reached", *_target(result)])
     m = result["memory"]
     return (
         f"{result['instance']['name']}: INFEASIBLE, memory: {m['slots']} slots in every layer need {m['need_bytes']:,} bytes of experts, "
