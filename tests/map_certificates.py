@@ -3,6 +3,9 @@
 import json
 from typing import Any
 
+from models.certificate import NotACertificate
+from optimizer.check import check
+
 Json = Any
 G, BILLION = 720_720, 10**9
 STEPS: Json = {
@@ -82,3 +85,12 @@ VALID: dict[str, Json] = {
 
 def text(content: Json) -> str:
     return json.dumps(content)
+
+
+def refusal(content: Json) -> tuple[str, str] | None:
+    """Where and why a file is refused; None where it is accepted."""
+    try:
+        found = check(content if isinstance(content, str) else text(content))
+    except NotACertificate as error:
+        return "not a certificate", str(error)
+    return None if found.valid else (found.where or "", found.reason or "")
