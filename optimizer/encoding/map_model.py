@@ -14,6 +14,7 @@ from math import lcm
 
 from ortools.sat.python import cp_model
 
+from models.expert_map import BILLION
 from models.map_arguments import MapProblem
 from models.strategy import RankContents
 from models.units import PPM, ceil_div
@@ -24,9 +25,11 @@ LARGEST = 1 << 28  # of a workload's total times M; larger ones are scaled down
 
 
 class MapModel:
-    """The rows and variables of one layer."""
+    """The rows and variables of one layer; `bounds` are proved ones, of each workload, parts per billion of the mean."""
 
-    def __init__(self, problem: MapProblem, loads: tuple[tuple[int, ...], ...], weights: tuple[int, ...] | None) -> None:
+    def __init__(
+        self, problem: MapProblem, loads: tuple[tuple[int, ...], ...], weights: tuple[int, ...] | None, bounds: tuple[int, ...]
+    ) -> None:
         self.problem, self.model = problem, cp_model.CpModel()
         self.counts = [[c for c in problem.replicas(e) if c <= MOST_REPLICAS] for e in range(len(problem.loads))]
         self.unit = lcm(*(c for counts in self.counts for c in counts))
@@ -43,7 +46,9 @@ class MapModel:
         exact = max(map(sum, loads)) <= room and len({sum(row) for row in loads}) == 1
         totals = [sum(row) if exact else room for row in loads]
         down = [[w * total // sum(row) for w in row] for row, total in zip(loads, totals, strict=True)]
-        self._weigh(down, weights)
+        lost = 0 if exact else problem.slots * self.unit  # at most, of a rank's load by rounding
+        least = [max(0, (b - 1) * t * self.unit // (BILLION * problem.ranks) - lost) for b, t in zip(bounds, totals, strict=True)]
+        self._weigh(down, weights, least)
         if problem.homes is not None and problem.off_home_ppm is not None:
             for row, total in zip(loads, totals, strict=True):
                 self._limit_off_home(problem.homes, [ceil_div(w * total, sum(row)) for w in row], total * problem.off_home_ppm)
@@ -62,11 +67,11 @@ class MapModel:
         for j in range(p.ranks):
             self.model.add(_sum(self.x[e, c, j] for e, counts in enumerate(self.counts) for c in counts) == p.slots)
 
-    def _weigh(self, rows: list[list[int]], weights: tuple[int, ...] | None) -> None:
-        """The largest load of each workload; the worst of them, or their weighted sum, is minimised."""
+    def _weigh(self, rows: list[list[int]], weights: tuple[int, ...] | None, least: list[int]) -> None:
+        """The largest load of each workload, no less than is proved; the worst of them, or their weighted sum, is minimised."""
         tops = []
         for s, row in enumerate(rows):
-            top = self.model.new_int_var(0, sum(row) * self.unit, f"top[{s}]")
+            top = self.model.new_int_var(least[s], sum(row) * self.unit, f"top[{s}]")
             tops.append(top)
             share = {(e, c): row[e] * (self.unit // c) for e, counts in enumerate(self.counts) for c in counts}
             for j in range(self.problem.ranks):

@@ -140,7 +140,7 @@ def place_layer(task: Task) -> PlacedLayer:
     if task.options.effort > LEAST and _calls_for_more(task, best):
         from optimizer.encoding.map_model import MapModel
 
-        better = MapModel(problems[0], task.loads, task.weights).solve(best.placement, DETERMINISTIC, task.options.seed)
+        better = MapModel(problems[0], task.loads, task.weights, best.bounds).solve(best.placement, DETERMINISTIC, task.options.seed)
         if better is not None:
             records.append(_record(task, better, tuple(facts)))
             best = min(records, key=lambda r: task.objective(r.values))
