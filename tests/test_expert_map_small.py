@@ -7,7 +7,6 @@ import pytest
 from map_cases import PARTS, Layer, admitted, contents_of, largest, random_layer, tops, value_of
 
 from models.certificate import Certificate
-from models.errors import VerificationError
 from models.expert_map import ExpertMap, MapLayer, Setting
 from optimizer.check import check
 from optimizer.mapping.layers import PlacedLayer, PlaceOptions, Task, place_layer
@@ -87,7 +86,6 @@ def test_other_dispatch_rules_get_true_values_and_bounds(dispatch: str) -> None:
         assert placed.bound <= value_of(layer, best) <= placed.value
 
 
-@pytest.mark.xfail(raises=VerificationError, strict=True, reason="layers._at_home adds facts, which are about equal shares alone")
 @pytest.mark.parametrize("dispatch", ["nearest", "free"])
 def test_homes_go_with_every_dispatch_rule(dispatch: str) -> None:
     layer = Layer(2, 3, 2, ((0, 1, 1, 0, 1),), homes=(1, 1, 0, 1, 0), off_home_ppm=20_000)

@@ -253,7 +253,7 @@ def _at_home(task: Task, problems: tuple[MapProblem, ...], facts: list[MapFact])
     for s, problem in enumerate(problems):
         found = soft.bound(s)
         bound = closed_bound(task.setting, problem)
-        if found is not None and found.least > 0:
+        if found is not None and found.least > 0 and task.setting.dispatch == "equal":
             facts.append(MapFact(workload=s, least=found.least, argument=found.prices))
         least.append(max(bound, found.least if found else 0))
         if found is not None and found.relaxed.theta >= theta:
