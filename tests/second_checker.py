@@ -10,6 +10,7 @@ from hashlib import sha256
 
 from second_arguments import placement, refutes, shape_of
 from second_grammar import Json, No, need, read
+from second_maps import expert_map
 
 from models import rules
 from models.attention import attention_weights
@@ -28,9 +29,9 @@ def verdict(text: str, instance_text: str | None = None) -> tuple[bool, str]:
     try:
         certificate = read(text)
         claim, facts, parts = certificate["claim"], certificate["facts"], (certificate["instance_sha256"], certificate["instance"])
-        if claim["kind"] == "placement":
+        if claim["kind"] in ("placement", "expert_map"):
             need((*parts, facts, instance_text) == (None, None, [], None), "a placement is about no instance")
-            placement(claim)
+            (placement if claim["kind"] == "placement" else expert_map)(claim)
         else:
             i = instance_of(*parts, instance_text)
             shown = dict(proved(i, fact) for fact in sorted(facts, key=lambda fact: fact["least"]))

@@ -76,6 +76,14 @@ PRICES = {"kind": "prices", "scale=": [POSITIVE], "values": [[NATURAL]], "caps":
 SPLIT: Json = {"kind": "split", "pair": [NATURAL]}
 ARGUMENT = (PRICES, {"kind": "branch", "nodes": [(NATURAL, [[int]])]}, SPLIT)
 SPLIT |= {"together": ARGUMENT, "apart": ARGUMENT}
+STEPS = {"kind": "steps", "base": int, "steps": [[NATURAL]]}
+COUNTS: Json = {"kind": "counts", "expert": NATURAL, "most": NATURAL}
+COUNTS |= {"fewer": (STEPS, COUNTS), "more": (STEPS, COUNTS)}
+NODES = {"kind": "nodes", "load": [NATURAL], "slots": [int], "off_home": NATURAL}
+SETTING = {"ranks": POSITIVE, "slots": POSITIVE, "nodes=": POSITIVE, "dispatch=": ("equal", "nearest", "free")}
+LAYER = {"layer": NATURAL, "loads": [[NATURAL]], "placement": [[NATURAL]], "values": [NATURAL], "bounds": [NATURAL]}
+LAYER |= {"fixed=": (None, [NATURAL]), "homes=": (None, [NATURAL]), "off_home_ppm=": MAYBE}
+LAYER |= {"facts=": [{"workload": NATURAL, "least": POSITIVE, "argument": (*ARGUMENT, STEPS, COUNTS, NODES)}]}
 PLANS = {"plans": [PRICED], "refuted": (None, PRICED)}
 CLAIM = (
     {"kind": "optimal", "value": NATURAL, "complete_to": NATURAL, "strategies": NATURAL, **PLANS},
@@ -84,6 +92,7 @@ CLAIM = (
     {"kind": "broken", "plan": PLAN, "rules": [{"rule": str, "need": (None, int), "have": (None, int)}]},
     {"kind": "placement", "problem": PROBLEM, "placement": (None, [[NATURAL]]), "value": MAYBE}
     | {"bound": NATURAL, "argument": (None, *ARGUMENT)},
+    {"kind": "expert_map", "setting": SETTING, "layers": [LAYER]},
 )
 CERTIFICATE = {"format": "shardproof-certificate/1", "cost_model": "shardproof-cost/2", "instance_sha256": (None, str)} | {
     "instance": (None, dict),
