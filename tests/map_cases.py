@@ -72,6 +72,21 @@ def admitted(layer: Layer) -> Array:
     return placed[keeps]
 
 
+def keeps(layer: Layer, contents: Contents) -> bool:
+    """Whether one placement is admitted."""
+    held = [[r for r in range(layer.ranks) if e in contents[r]] for e in range(layer.experts)]
+    filled = len(contents) == layer.ranks and all(len(rank) == len(set(rank)) == layer.slots for rank in contents)
+    if not filled or not all(held) or (layer.fixed is not None and [len(h) for h in held] != list(layer.fixed)):
+        return False
+    if layer.homes is None:
+        return True
+    away = [sum(r // (layer.ranks // layer.nodes) != home for r in h) for h, home in zip(held, layer.homes, strict=True)]
+    served = [sum(Fraction(w * a, len(h)) for w, a, h in zip(row, away, held, strict=True)) for row in layer.loads]
+    limit = 10**6 if layer.off_home_ppm is None else layer.off_home_ppm
+    home = all(a < len(h) for a, h in zip(away, held, strict=True))
+    return home and all(part * 10**6 <= limit * sum(row) for part, row in zip(served, layer.loads, strict=True))
+
+
 def tops(layer: Layer) -> Array:
     """The largest rank load of every placement admitted, equal shares, [workload, placement], in 1/PARTS."""
     placed = admitted(layer)

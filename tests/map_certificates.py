@@ -60,6 +60,27 @@ VALID: dict[str, Json] = {
         setting(4, 2),
         layer([[4, 2, 7]], [[0, 2], [0, 1], [0, 2], [0, 2]], [1025641026], [1025601749], facts=fact(2402308, STEPS)),
     ),
+    "one of two": document(
+        setting(4, 2),
+        layer(
+            [[4, 2, 7], [4, 1, 3]],
+            [[0, 2], [0, 1], [0, 2], [0, 2]],
+            [1025641026, BILLION],
+            [1025601749, BILLION],
+            facts=fact(2402308, STEPS),
+        ),
+    ),
+    "off home": document(
+        setting(2, 2, nodes=2),
+        layer(
+            [[2, 6, 2], [4, 2, 4]],
+            [[0, 1], [2, 0]],
+            [1_400_000_000, 1_200_000_000],
+            [BILLION, BILLION],
+            homes=[0, 0, 1],
+            off_home_ppm=200_000,
+        ),
+    ),
     "counts": document(setting(3, 2), PAIRED),
     "nodes": document(
         setting(4, 3, nodes=2),

@@ -5,7 +5,7 @@ from random import Random
 from typing import Any
 
 import pytest
-from map_cases import Layer, admitted, contents_of, largest, least, value_of
+from map_cases import Layer, admitted, contents_of, keeps, largest, least, value_of
 from map_certificates import BILLION, COUNTS, NODES, PRICES, STEPS, VALID, G, refusal
 from mutants import mutants, replaced
 
@@ -120,6 +120,12 @@ FALSE: list[tuple[str, Path, Json, str]] = [
     ("steps", (*L0, "bounds", 0), 1025601751, BOUNDS),
     ("steps", ("claim", "setting", "dispatch"), "nearest", "claim.layers.0.facts.0"),
     ("steps", ("claim", "setting", "dispatch"), "free", "claim.layers.0.facts.0"),
+    ("one of two", (*L0, "bounds"), [BILLION, 1025601749], "claim.layers.0.bounds.1"),
+    ("one of two", (*FACT, "workload"), 1, ARGUMENT),
+    ("off home", (*L0, "off_home_ppm"), 199_999, PLACEMENT),
+    ("off home", (*L0, "loads"), [[4, 2, 4], [2, 6, 2]], "claim.layers.0.values.0"),
+    ("off home", (*L0, "loads", 1), [41, 19, 40], PLACEMENT),
+    ("off home", (*L0, "loads", 0), [41, 19, 40], PLACEMENT),
     ("counts", (*FACT, "argument", "expert"), 5, ARGUMENT),
     ("counts", (*FACT, "argument", "expert"), 0, f"{ARGUMENT}.fewer"),
     ("counts", (*FACT, "argument", "most"), 2, f"{ARGUMENT}.fewer"),
@@ -173,6 +179,7 @@ def judged(content: Json) -> bool:
         held, rows = tuple(map(tuple, stated["placement"])), tuple(map(tuple, stated["loads"]))
         fixed, homes = (None if stated.get(name) is None else tuple(stated[name]) for name in ("fixed", "homes"))
         case = Layer(s["ranks"], s["slots"], nodes, rows, fixed, homes, stated.get("off_home_ppm"))
+        assert keeps(case, held)
         for w, row in enumerate(rows):
             best = least(case, w) if rule == "equal" else min(largest(contents_of(p), row, rule, nodes) for p in admitted(case))
             assert best is not None
