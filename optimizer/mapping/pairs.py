@@ -25,8 +25,8 @@ Bounds = dict[int, tuple[int, int]]
 FINENESS = 3e-4  # of the bisection by the linear program alone
 NEAR = 1e-3  # gap from which no better counts are sought
 CLOSE = 2.5e-3  # gap from which no better bound is sought
-USUAL = 5e-3  # gap for which the effort is meant; it goes with the square of the gap,
-MOST_TIMES = 6  # up to so many times
+USUAL = 5e-3  # gap for which the effort is meant; larger ones get more,
+MOST_TIMES = 4  # at most so many times
 STEP = 2e-3  # above the bound, of a threshold that is branched on
 WIDTH = 4  # of the largest pairs, whose experts may take a slot
 KICKS = (2, 3, 4, 6)  # slots given away at random before the next exchanges
@@ -76,7 +76,7 @@ class _Search:
         fruitless = 0
         while fruitless < self.effort and self.value > self.bound * (1 + NEAR):
             fruitless = 0 if self._kick() else fruitless + 1
-        step, left = STEP, int(self.effort * min(MOST_TIMES, ((self.value / self.bound - 1) / USUAL) ** 2))
+        step, left = STEP, int(self.effort * min(MOST_TIMES, (self.value / self.bound - 1) / USUAL))
         while left > 0 and step > NEAR / 2 and self.value > self.bound * (1 + CLOSE):
             tree = self._prove(min(int(self.bound * (1 + step)), int(self.value) - 1), left)
             left -= tree.used
