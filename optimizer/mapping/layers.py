@@ -90,7 +90,13 @@ def place_layers(
     workloads: Sequence[Matrix], setting: Setting, options: PlaceOptions, progress: Callable[[str], None]
 ) -> tuple[PlacedLayer | None, ...]:
     """Every layer of one or several load matrices; None for a layer without tokens. Each is confirmed by the checker's own function."""
-    layers = range(len(workloads[0]))
+    experts, layers = len(workloads[0][0]), range(len(workloads[0]))
+    if not setting.ranks * setting.slots >= experts >= setting.slots:
+        raise InputError(
+            f"{setting.ranks} ranks of {setting.slots} slots cannot hold {experts} experts, none twice on one; give other --slots"
+        )
+    if any(any(w[n]) != any(workloads[0][n]) for w in workloads for n in layers):
+        raise InputError("a layer has tokens in some workloads only; give the same layers in all")
     tasks = [Task(n, tuple(tuple(w[n]) for w in workloads), setting, options) for n in layers if any(workloads[0][n])]
     placed = {p.record.layer: p for p in place_tasks(tasks, options, progress)}
     return tuple(placed.get(n) for n in layers)
