@@ -23,8 +23,7 @@ from optimizer.placing.replicate import pack, share_slots
 WHOLE = 10**7  # of prices
 HOT = 96  # experts that may have further replicas in the linear program, unless slots ask for more
 SPAN = 4  # numbers of replicas looked at beyond the fewest
-ROUNDS = 20  # of improvement, at most
-PATIENCE = 6  # fruitless ones in a row
+ROUNDS = 40  # of improvement, at most
 FREE = 24  # experts whose replicas one round decides
 FULL = 0.97  # of the mean rank load: the largest replica that may pack at all
 PACKED = 10_000  # ranks of a node within one part in so many of their target
@@ -140,17 +139,15 @@ class SoftLayer:
             for nodes, few in zip(relaxed.replicas, fewest, strict=True)
         ]
         current: Replicas = tuple(tuple(round(y) for y in nodes) for nodes in relaxed.replicas)
-        found, fruitless = None, 0
+        found: Replicas | None = None
         for round_ in range(min(ROUNDS, self.effort)):
             free = {e for e, is_whole in enumerate(whole) if not is_whole} if found is None else set()
             free |= self._sample(free, 12 * (round_ + 1)) if found is None else self._around_heaviest(level, found)
             kept = {e: nodes for e, nodes in enumerate(current) if e not in free}
             better = solve_nodes(level, kept, found, Limits(bound, NEAR, DETERMINISTIC, round_))
             if better is not None:
-                improved = found is None or _largest(level, better)[0] < _largest(level, found)[0]
-                fruitless = 0 if improved else fruitless + 1
                 found = current = better
-                if _largest(level, found)[0] <= bound * (1 + NEAR) or fruitless == PATIENCE:
+                if _largest(level, found)[0] <= bound * (1 + NEAR):
                     break
         return found
 
