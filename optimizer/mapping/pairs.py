@@ -25,6 +25,7 @@ Bounds = dict[int, tuple[int, int]]
 FINENESS = 3e-4  # of the bisection by the linear program alone
 NEAR = 1e-3  # gap from which no better counts are sought
 CLOSE = 2.5e-3  # gap from which no better bound is sought
+LARGE = 9e-3  # gap that is attacked once more, in smaller steps
 USUAL = 5e-3  # gap for which the effort is meant; larger ones get more,
 MOST_TIMES = 4  # at most so many times
 STEP = 2e-3  # above the bound, of a threshold that is branched on
@@ -76,12 +77,18 @@ class _Search:
         fruitless = 0
         while fruitless < self.effort and self.value > self.bound * (1 + NEAR):
             fruitless = 0 if self._kick() else fruitless + 1
-        step, left = STEP, int(self.effort * min(MOST_TIMES, (self.value / self.bound - 1) / USUAL))
-        while left > 0 and step > NEAR / 2 and self.value > self.bound * (1 + CLOSE):
+        gap = self.value / self.bound - 1
+        self._raise(STEP, int(self.effort * min(MOST_TIMES, gap / USUAL)))
+        if self.value > self.bound * (1 + LARGE):
+            self._raise(STEP / 4, self.effort * MOST_TIMES)
+        return Paired(fold(self.problem.loads, self.counts.tolist(), self.problem.ranks), self.bound, self.argument)
+
+    def _raise(self, step: float, left: int) -> None:
+        """Prove thresholds a step above the bound, as far as so many nodes go; the step is halved where a tree fails."""
+        while left > 0 and step > NEAR / 4 and self.value > self.bound * (1 + CLOSE):
             tree = self._prove(min(int(self.bound * (1 + step)), int(self.value) - 1), left)
             left -= tree.used
             step = step if tree.refuted else step / 2
-        return Paired(fold(self.problem.loads, self.counts.tolist(), self.problem.ranks), self.bound, self.argument)
 
     def _kick(self) -> bool:
         """A few slots at random from experts that have more to heavy ones, then exchanges; kept where the largest pair is less."""
@@ -94,6 +101,18 @@ class _Search:
         better = largest_pair(self.loads, counts) < self.value and int(counts.max()) <= self.problem.most_replicas
         self.counts = counts if better else self.counts
         return better
+
+    def offer(self, solved: Relaxed) -> None:
+        """The likeliest counts of a solution, filled up and exchanged; kept where the largest pair is less."""
+        counts = np.array([max(solved.uses[e], key=lambda use: use[1])[0] for e in range(len(self.loads))])
+        slots = 2 * self.problem.ranks
+        if int(counts.sum()) > slots:
+            return
+        while int(counts.sum()) < slots:
+            counts[int((self.loads / counts).argmin())] += 1
+        counts = exchange(self.loads, counts)
+        if largest_pair(self.loads, counts) < self.value and int(counts.max()) <= self.problem.most_replicas:
+            self.counts = counts
 
     def _prove(self, threshold: int, nodes: int) -> "_Tree":
         """A tree that may refute a threshold, which raises the bound."""
@@ -136,6 +155,8 @@ class _Tree:
             if not self._grow(cheapest):
                 return None
             solved = self.program.solve(bounds)
+        if solved is not None:
+            self.search.offer(solved)
         branching = None if solved is None or self.nodes == 1 else self._best_branching(solved, bounds)
         if branching is None:
             return None
