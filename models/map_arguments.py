@@ -96,6 +96,15 @@ def refute_map(problem: MapProblem, threshold: int, argument: MapArgument, budge
             refute(flat, threshold, argument, budget)
 
 
+def holds(problem: MapProblem, threshold: int, argument: MapArgument) -> bool:
+    """Whether `refute_map` accepts an argument within a whole budget."""
+    try:
+        refute_map(problem, threshold, argument, Budget())
+    except Refused:
+        return False
+    return True
+
+
 def _refute_by_steps(
     problem: MapProblem, threshold: int, argument: Steps | Counts, allowed: list[range], budget: Budget, where: str, level: int
 ) -> None:

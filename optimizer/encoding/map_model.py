@@ -18,7 +18,7 @@ from models.expert_map import BILLION
 from models.map_arguments import MapProblem
 from models.strategy import RankContents
 from models.units import PPM, ceil_div
-from optimizer.encoding.guard import UnsafeModel, guard
+from optimizer.encoding.guarded import solve_guarded
 
 MOST_REPLICAS = 6
 LARGEST = 1 << 28  # of a workload's total times M; larger ones are scaled down
@@ -105,16 +105,8 @@ class MapModel:
         count = [sum(e in rank for rank in hint) for e in range(len(self.counts))]
         for (e, c, j), literal in self.x.items():
             self.model.add_hint(literal, int(e in hint[j] and count[e] == c))
-        try:
-            guard(self.model)
-        except UnsafeModel:
-            return None
-        solver = cp_model.CpSolver()
-        q = solver.parameters
-        q.num_workers, q.max_deterministic_time, q.random_seed = 1, deterministic, seed
-        status = solver.solve(self.model)
-        assert status != cp_model.MODEL_INVALID, "the model of a layer is built wrongly"
-        if status not in (cp_model.OPTIMAL, cp_model.FEASIBLE):
+        solver = solve_guarded(self.model, deterministic, seed)
+        if solver is None:
             return None
         held: list[list[int]] = [[] for _ in range(self.problem.ranks)]
         for (e, _, j), literal in self.x.items():

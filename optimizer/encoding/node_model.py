@@ -7,7 +7,7 @@ from typing import NamedTuple
 from ortools.sat.python import cp_model
 
 from models.units import ceil_div
-from optimizer.encoding.guard import UnsafeModel, guard
+from optimizer.encoding.guarded import solve_guarded
 from optimizer.encoding.node_level import NodeLevel
 
 SCALE = 1 << 18  # a workload's total
@@ -89,16 +89,8 @@ class _Model:
 
     def solve(self, limits: Limits) -> Replicas | None:
         self.model.add(self.theta >= int(limits.bound * SCALE) * UNIT)
-        try:
-            guard(self.model)
-        except UnsafeModel:
-            return None
-        solver = cp_model.CpSolver()
-        q = solver.parameters
-        q.num_workers, q.max_deterministic_time, q.random_seed, q.relative_gap_limit = 1, limits.deterministic, limits.seed, limits.gap
-        status = solver.solve(self.model)
-        assert status != cp_model.MODEL_INVALID, "the node model is built wrongly"
-        if status not in (cp_model.OPTIMAL, cp_model.FEASIBLE):
+        solver = solve_guarded(self.model, limits.deterministic, limits.seed, limits.gap)
+        if solver is None:
             return None
         found = [list(self.kept.get(e, (0,) * self.p.nodes)) for e in range(len(self.p.options))]
         for (e, _, n), count in self.y.items():

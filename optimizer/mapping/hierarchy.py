@@ -9,9 +9,7 @@ from math import ceil
 from random import Random
 from typing import NamedTuple
 
-from models.arguments import Budget
-from models.map_arguments import MapProblem, NodePrices, borne, cost_of_replicas, least_node_cost, refute_map
-from models.packing import Refused
+from models.map_arguments import MapProblem, NodePrices, borne, cost_of_replicas, holds, least_node_cost
 from models.strategy import RankContents
 from models.units import PPM, ceil_div
 from optimizer.encoding.node_level import NodeLevel, price_nodes
@@ -110,7 +108,7 @@ class SoftLayer:
         costs = [least_node_cost(problem, prices, e, threshold) or 0 for e in range(len(problem.loads))]
         spare = sum(costs) - 1 - borne(problem, prices, 0)
         refuted = min(threshold, spare // max(1, problem.per_node * sum(prices.load)))
-        proved = refuted > 0 and _refuted(problem, refuted, prices)
+        proved = refuted > 0 and holds(problem, refuted, prices)
         return NodeBound(refuted + 1 if proved else 0, prices, relaxed)
 
     def _grow(self, problem: MapProblem, prices: NodePrices, relaxed: Relaxed) -> bool:
@@ -213,14 +211,6 @@ def _whole(relaxed: Relaxed, total: int) -> NodePrices:
         slots=tuple(round(x * WHOLE * total) for x in relaxed.slots),
         off_home=max(0, round(relaxed.off_home * WHOLE)),
     )
-
-
-def _refuted(problem: MapProblem, threshold: int, prices: NodePrices) -> bool:
-    try:
-        refute_map(problem, threshold, prices, Budget())
-    except Refused:
-        return False
-    return True
 
 
 def _largest(level: NodeLevel, replicas: Replicas) -> tuple[float, int]:

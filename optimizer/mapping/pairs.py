@@ -10,9 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from models.arguments import Budget
-from models.map_arguments import Counts, MapProblem, Steps, Values, refute_map
-from models.packing import Refused
+from models.map_arguments import Counts, MapProblem, Steps, Values, holds
 from models.strategy import RankContents
 from optimizer.encoding.pairing import Pairing, Relaxed
 from optimizer.placing.replicate import share_slots
@@ -118,7 +116,7 @@ class _Search:
         """A tree that may refute a threshold, which raises the bound."""
         tree = _Tree(self, threshold, nodes)
         argument = tree.explore({})
-        if argument is not None and _accepted(self.problem, threshold, argument):
+        if argument is not None and holds(self.problem, threshold, argument):
             self.bound, self.argument, tree.refuted = threshold + 1, argument, True
         return tree
 
@@ -282,12 +280,3 @@ def fold(loads: Sequence[int], counts: Sequence[int], ranks: int) -> RankContent
             x, y = pairs[j]
             pairs[i], pairs[j] = (a, y), (x, b)
     return tuple((min(p), max(p)) for p in pairs)
-
-
-def _accepted(problem: MapProblem, threshold: int, argument: Argued) -> bool:
-    """Whether the checker takes it."""
-    try:
-        refute_map(problem, threshold, argument, Budget())
-    except Refused:
-        return False
-    return True

@@ -4,6 +4,7 @@ import signal
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from multiprocessing import active_children, get_context
 from typing import TypeVar
@@ -36,6 +37,8 @@ def run_tasks(work: Callable[[T], R], tasks: Sequence[T], workers: int, haste: H
             _run_apart(work, tasks, min(workers, len(tasks)), found, report)
         except KeyboardInterrupt:
             _hurry(haste)
+        except BrokenProcessPool:  # one was killed, for want of memory perhaps: the rest is worked on here
+            pass
     for n, task in enumerate(tasks):
         while n not in found:
             try:
@@ -54,7 +57,7 @@ def _run_apart(work: Callable[[T], R], tasks: Sequence[T], workers: int, found: 
         for future in as_completed(futures):
             found[futures[future]] = future.result()
             report(future.result(), len(found) - 1)
-    except BaseException:
+    except BaseException:  # whatever ends it is raised again; no process stays behind
         pool.shutdown(wait=False, cancel_futures=True)
         for process in active_children():
             process.terminate()
