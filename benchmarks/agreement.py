@@ -18,7 +18,8 @@ from models.result import Claim
 from optimizer.certify import certificate_of
 from optimizer.check import confirm
 from optimizer.encoding.tables import TooLarge
-from optimizer.enumerate import Effort, enumerate_space
+from optimizer.enumerate import enumerate_space
+from optimizer.look import Effort
 from optimizer.solve import SolverLimits, solve_jointly
 
 EPSILON_PPM = 50_000

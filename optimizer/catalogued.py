@@ -1,6 +1,7 @@
 """Short forms of an instance file: a machine or an engine named from the catalogue stands for its whole record.
 
 cluster: {"machine": NAME, "nodes": N, ...}    a pool of the catalogue, with any field of a pool written over it
+accelerator: NAME                              of a pool: that machine's accelerator, with links and nodes as the file states them
 runtime: ENGINE or {"engine": ENGINE, ...}     the engine's runtime on those GPUs, with any field written over it
 expert_load: {"spread_ppm": N, "group_spread_ppm": N}   a stated skew, see `models/skew.py`
 architecture: NAME or PATH                     a model of the catalogue, or a file in the instance file's folder: a record of ours, or
@@ -12,7 +13,7 @@ from typing import Any
 
 from models.catalogue.architectures import architecture_names, architecture_record
 from models.catalogue.engines import HIDDEN_SIZE, engine_names, runtime_in
-from models.catalogue.machines import assumptions_of, machine_names, pool_record, refusal
+from models.catalogue.machines import SHORT_NAMES, assumptions_of, machine, machine_names, pool_record, refusal
 from models.errors import InputError
 from models.instance import Instance
 from models.skew import skewed_counts
@@ -107,14 +108,22 @@ def architecture_at(where: str, origin: str) -> Json:
 
 
 def _pool(data: Json, pool: Any, engine: str) -> Any:
-    """A pool as the file states it, or the catalogue's; then the assumptions of `data` say so."""
-    if not isinstance(pool, dict) or "machine" not in pool:
+    """A pool as the file states it, or the catalogue's in whole or but for its accelerator; then the assumptions of `data` say so."""
+    if not isinstance(pool, dict):
         return pool
-    name, stated = str(pool["machine"]), data.get("assumptions", [])
-    made = _written_over(pool_record(name, None, engine), pool, "machine")
-    if isinstance(stated, list):
-        data["assumptions"] = [*stated, *(s for s in assumptions_of(name) if s not in stated)]
-    return made
+    chip, said = pool.get("accelerator"), list[str]()
+    if "machine" in pool:
+        name = str(pool["machine"])
+        stated = {key: value for key, value in pool.items() if key != "accelerator" or not isinstance(chip, str)}
+        pool, said = _written_over(pool_record(name, None, engine), stated, "machine"), assumptions_of(name)
+    if isinstance(chip, str):
+        pool = pool | {"accelerator": pool_record(chip, None, engine)["accelerator"]}
+        alone = f"Of {machine(chip).name} the accelerator only: links and nodes are stated apart from it."
+        said = said if said == assumptions_of(chip) else [*said, *assumptions_of(chip), alone]
+    known = data.get("assumptions", [])
+    if said and isinstance(known, list):
+        data["assumptions"] = [*known, *(s for s in said if s not in known)]
+    return pool
 
 
 def _written_over(preset: Json, file: Json, name: str) -> Json:
@@ -156,13 +165,14 @@ def _hidden_size(data: Json) -> int:
 def instance_schema() -> Json:
     """The JSON Schema of an instance file, short forms included."""
     schema: Json = Instance.model_json_schema()
-    machines = {"type": "string", "enum": list(machine_names()), "description": "see `shardproof catalogue machines`"}
+    machines = {"type": "string", "enum": [*machine_names(), *SHORT_NAMES], "description": "see `shardproof catalogue machines`"}
     engines = {"type": "string", "enum": list(engine_names()), "description": "see `shardproof catalogue engines`"}
     over = "with any field of the full form, nested ones in part, written over the catalogue's"
-    nodes = schema["$defs"]["Pool"]["properties"]["nodes"]
+    pool = schema["$defs"]["Pool"]["properties"]
+    pool["accelerator"] = {"anyOf": [pool["accelerator"], machines]}
     schema["$defs"]["PoolOfMachine"] = {
         "description": f"A pool by the catalogue's name of its machine, {over}.",
-        "properties": {"machine": machines, "nodes": nodes},
+        "properties": {"machine": machines, "nodes": pool["nodes"]},
         "required": ["machine", "nodes"],
         "type": "object",
     }

@@ -17,9 +17,12 @@ from models.evaluate import evaluate
 from models.expert_map import ExpertMap, examine
 from models.floors import Floors, root_bound
 from models.instance import Instance
+from models.landscape import Landscape
 from models.objective import Value, value_of
-from models.packing import Problem, RankClass, Refused, closed_bound, value_of_placement
+from models.packing import Problem, RankClass, Refused
 from models.placement import Proved
+from models.placement_claim import examine_placement
+from models.relaxation import relaxes
 from models.rules import Violation, strategy_violations, violations
 from models.strategy import Strategy
 from models.terms import Terms
@@ -52,18 +55,21 @@ def check(certificate: Certificate | str, instance: Instance | None = None) -> V
     return _examine(stated, instance)
 
 
-def confirm(certificate: Certificate, instance: Instance) -> Verdict:
-    """As `check`, of a certificate just made. Raises VerificationError when it is refused."""
-    verdict = _examine(certificate, instance)
+def confirm(certificate: Certificate, instance: Instance, landscape: Landscape | None = None) -> Verdict:
+    """As `check`, of a certificate just made; a landscape spares walking through the whole space again.
+
+    Raises VerificationError when it is refused.
+    """
+    verdict = _examine(certificate, instance, landscape)
     if not verdict.valid:
         raise VerificationError(f"{verdict.where}: {verdict.reason}")
     return verdict
 
 
-def _examine(certificate: Certificate, instance: Instance | None) -> Verdict:
+def _examine(certificate: Certificate, instance: Instance | None, landscape: Landscape | None = None) -> Verdict:
     kind = certificate.claim.kind
     try:
-        return Verdict(True, kind, None, None, dict(_Checker(certificate, instance).run()))
+        return Verdict(True, kind, None, None, dict(_Checker(certificate, instance, landscape).run()))
     except Refused as refusal:
         return Verdict(False, kind, refusal.reason, refusal.where or "top level", {})
 
@@ -71,19 +77,17 @@ def _examine(certificate: Certificate, instance: Instance | None) -> Verdict:
 class _Checker:
     """One certificate under examination."""
 
-    def __init__(self, certificate: Certificate, instance: Instance | None) -> None:
-        self.claim = certificate.claim
-        self.certificate = certificate
-        self.budget = Budget()
+    def __init__(self, certificate: Certificate, instance: Instance | None, landscape: Landscape | None) -> None:
+        self.certificate, self.claim = certificate, certificate.claim
+        self.given, self.landscape = instance, landscape
+        self.budget, self.splits = Budget(), 0
         self.tally: Counter[str] = Counter()
-        self.splits = 0
-        self.given = instance
 
     def run(self) -> Counter[str]:
         """Raises Refused at the first part that does not hold."""
         if isinstance(self.claim, Placement):
             self._about_no_instance()
-            check_placement(self.claim, self.budget)
+            examine_placement(self.claim, self.budget)
             return self.tally
         if isinstance(self.claim, ExpertMap):
             self._about_no_instance()
@@ -200,6 +204,9 @@ class _Checker:
 
     def _space(self, bound: int | None, cut: int | None, listed: frozenset[Strategy], stated: int) -> None:
         """Every strategy breaks a rule, or is above `cut`, or is listed and not below `bound`; None: must break a rule."""
+        if self.landscape is not None:
+            self._landscape(self.landscape, bound, cut, listed, stated)
+            return
         seen = 0
         for visited, block in enumerate(blocks(self.instance)):
             seen += block.size
@@ -211,6 +218,22 @@ class _Checker:
                 self._block(block, bound, cut, listed)
         if seen != stated:
             raise Refused(f"the space has {seen} strategies, claimed are {stated}", "claim.strategies")
+
+    def _landscape(self, shared: Landscape, bound: int | None, cut: int | None, listed: frozenset[Strategy], stated: int) -> None:
+        """As `_space`, by way of a relaxation of the instance: what costs too much there or does not fit does so here."""
+        if not relaxes(shared.instance, self.instance):
+            raise Refused("the landscape is not of a relaxation of this instance", "instance")
+        if shared.size != stated:
+            raise Refused(f"the space has {shared.size} strategies, claimed are {stated}", "claim.strategies")
+        values: dict[int, Value] = {}
+        for least, s in shared.candidates(self.instance):
+            if _above(least, cut):
+                break
+            if s is not None:
+                value = values.setdefault(s.gpus, value_of(self.instance, s))
+                how = self._strategy(s, value, bound, cut, listed) if self.bounds.fits(s) else "rule"
+                self.tally[how] += 1
+        self.tally["landscape"] = stated - self.tally.total()
 
     def _block(self, block: Block, bound: int | None, cut: int | None, listed: frozenset[Strategy]) -> None:
         value = value_of(self.instance, next(block.strategies()))
@@ -267,26 +290,6 @@ class _Checker:
         for n, named in enumerate(claim.rules):
             if (named.rule, named.need, named.have) not in numbers:
                 raise Refused(f"the plan does not break {named.rule} with these numbers", f"claim.rules.{n}")
-
-
-def check_placement(claim: Placement, budget: Budget) -> None:
-    """One placement problem: the placement keeps it and has its value; the bound follows from a closed form or the argument."""
-    if claim.placement is not None:
-        value = value_of_placement(claim.problem, claim.placement)
-        if value != claim.value:
-            raise Refused(f"the placement has value {value}", "claim.value")
-        if value < claim.bound:
-            raise Refused("above the value", "claim.bound")
-    elif claim.value is not None:
-        raise Refused("a value needs a placement", "claim.value")
-    if claim.bound <= closed_bound(claim.problem):
-        return
-    if claim.argument is None:
-        raise Refused(f"the closed forms give {closed_bound(claim.problem)} only", "claim.bound")
-    try:
-        refute(claim.problem, claim.bound - 1, claim.argument, budget)
-    except Refused as refusal:
-        raise Refused(refusal.reason, f"claim.{refusal.where or 'argument'}") from refusal
 
 
 def _within(listed: dict[Strategy, int], cut: int) -> frozenset[Strategy]:

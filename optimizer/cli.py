@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from optimizer.batch import batch
 from optimizer.inputs import calibrate, catalogue, import_model, import_tables, schema
 from optimizer.outcomes import EXIT_OF_PROOF, EXIT_OF_SEARCH, INFEASIBLE, REFUTED, outcomes, progress
 from optimizer.place import place
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
 
 PLAIN: dict[str, Any] = {"no_args_is_help": True, "rich_markup_mode": None}
 app = typer.Typer(**PLAIN, add_completion=False, pretty_exceptions_enable=False, context_settings={"help_option_names": ["-h", "--help"]})
-batch = typer.Typer(**PLAIN, help="Solve variants of one instance.")
 app.add_typer(batch, name="batch")
 app.command()(place)
 app.command()(catalogue)
@@ -244,35 +244,6 @@ def diff(
     result = run_diff(problem, read_record(first, PlanFile), read_record(second, PlanFile))
     _emit(result, diff_text, as_json)
     return 0 if result["status"] == "COMPARED" else INFEASIBLE
-
-
-@batch.command("run")
-@outcomes
-def batch_run(
-    instance: InstancePath,
-    vary: Annotated[list[str], typer.Option(metavar="PATH=V1,V2,...", help="values of one field; several options form a cross product")],
-    out: Annotated[Path, typer.Option(help="folder for rows and tables")],
-    space: Space = None,
-    objective: Objective = None,
-    set_: Overrides = None,
-    effort: Effort = 10_000,
-    seconds: Seconds = None,
-    seed: Seed = 0,
-    resume: Annotated[bool, typer.Option("--resume", help="go on in a folder of the same batch; solved rows are kept")] = False,
-    strict: Annotated[bool, typer.Option("--strict", help="exit 4 when a row failed")] = False,
-    as_json: AsJson = False,
-    force: Force = False,
-    quiet: Quiet = False,
-) -> int:
-    """Solve every variant of an instance and say where the best strategy changes."""
-    from optimizer.batch import BatchOptions, batch_text, run_batch
-
-    options = _options("0", effort, seconds, seed, 1, "enumeration")
-    extra = [f"{name}={value}" for name, value in (("space.name", space), ("objective.name", objective)) if value is not None]
-    request = BatchOptions(instance, (*(set_ or []), *extra), tuple(vary), out, resume, force)
-    result = run_batch(request, options, progress(quiet))
-    _emit(result, batch_text, as_json)
-    return 4 if strict and result["failed"] else 0
 
 
 @app.command()

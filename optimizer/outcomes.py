@@ -61,8 +61,8 @@ def outcomes(command: Callable[P, int]) -> Callable[P, None]:
             leave(BAD_INPUT, f"Error: {error}")
         except VerificationError as error:
             leave(OUR_BUG, f"Error: our own answer failed its verification: {error}. This is our bug; please report it with the instance.")
-        except KeyboardInterrupt:
-            leave(INTERRUPTED, "interrupted")
+        except KeyboardInterrupt as interruption:
+            leave(INTERRUPTED, str(interruption) or "interrupted")
         except BrokenPipeError:  # the reader went away
             _drop_output()
             code = 0

@@ -13,7 +13,7 @@ from models.result import Status
 from models.roofline import peak_flop_per_s
 from models.rules import ON_PRICED_PLANS, Violation
 from models.strategy import Plan
-from optimizer.enumerate import Progress
+from optimizer.look import Progress
 from optimizer.search import Options, find, resolve
 
 

@@ -20,7 +20,8 @@ from optimizer.certify import certificate_of, certificate_of_broken
 from optimizer.certify import stated as as_stated
 from optimizer.check import confirm
 from optimizer.completion import Completion
-from optimizer.enumerate import Effort, Progress, enumerate_space
+from optimizer.enumerate import enumerate_space
+from optimizer.look import Effort, Progress
 
 EFFORT_STRATEGIES = 1_000  # strategies bounded per unit of effort
 EFFORT_DETERMINISTIC_S = 0.1  # deterministic CP-SAT seconds per unit of effort

@@ -17,7 +17,7 @@ from models.strategy import Plan
 from optimizer.encoding.build import build
 from optimizer.encoding.tables import Tables, prepare
 from optimizer.encoding.variables import Variables, extract
-from optimizer.enumerate import Progress
+from optimizer.look import Progress
 
 
 class SolverLimits(NamedTuple):

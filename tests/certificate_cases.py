@@ -21,7 +21,8 @@ from models.packing import RankClass
 from models.result import Candidate
 from models.rules import Violation, strategy_violations, violations
 from optimizer.certify import certificate_of, certificate_of_broken, stated
-from optimizer.enumerate import Effort, enumerate_space
+from optimizer.enumerate import enumerate_space
+from optimizer.look import Effort
 from optimizer.placing.prices import Effort as Rounds
 from optimizer.placing.solve import refutation, solve_placement
 

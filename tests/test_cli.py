@@ -6,6 +6,7 @@ import os
 import re
 import resource
 import signal
+import sqlite3
 import stat
 import subprocess
 import sys
@@ -492,9 +493,8 @@ def test_the_version_names_program_cost_model_and_solver() -> None:
     assert re.fullmatch(r"shardproof [0-9.]+ \(cost model shardproof-cost/2, ortools 9\.15\.6755\)\n", result.stdout)
 
 
-@pytest.mark.parametrize("command", ["audit", "batch"])
-def test_solver_threads_are_not_offered_where_no_solver_runs(command: str, tmp_path: Path) -> None:
-    result = run(*SOLVING[command], "--out", tmp_path / "out", "--workers", "2")
+def test_solver_threads_are_not_offered_where_no_solver_runs(tmp_path: Path) -> None:
+    result = run(*SOLVING["audit"], "--out", tmp_path / "out", "--workers", "2")
     assert result.exit_code == 2
     assert "--workers" in result.stderr
 
@@ -731,7 +731,9 @@ def test_resume_survives_a_damaged_row(damage: str, tmp_path: Path) -> None:
     args = (*BATCH, "--out", tmp_path / "out", "--json", "--quiet")
     before = json.loads(run(*args).stdout)
     table = Path(before["results"]).read_bytes()
-    next((tmp_path / "out" / "rows").iterdir()).write_text(damage, encoding="utf-8")
+    with sqlite3.connect(tmp_path / "out" / "journal.sqlite") as store:
+        store.execute("UPDATE rows SET row = ? WHERE key = (SELECT min(key) FROM rows)", (damage,))
+    store.close()
     after = json.loads(run(*args, "--resume").stdout)
     assert (after["solved"], after["skipped"]) == (1, 1)
     assert Path(before["results"]).read_bytes() == table

@@ -22,7 +22,8 @@ from models.result import Candidate, Claim, Status
 from models.rules import violations
 from optimizer.certify import certificate_of
 from optimizer.check import confirm
-from optimizer.enumerate import Effort, enumerate_space
+from optimizer.enumerate import enumerate_space
+from optimizer.look import Effort
 
 COUNT = int(os.environ.get("SHARDPROOF_RANDOM_INSTANCES", "150"))
 SEEDS = [*range(COUNT), *range(-1, -1 - COUNT // 4, -1)]

@@ -206,9 +206,91 @@ def test_a_machine_set_on_the_command_line_keeps_what_was_written_over_another(t
     assert pool.scale_out.bandwidth_bytes_per_s == 25 * 10**9
 
 
+def test_a_short_name_is_the_one_machine_that_is_meant_by_it(tmp_path: Path) -> None:
+    for short, name in machines.SHORT_NAMES.items():
+        assert name in NAMES
+        assert name.split("-")[1].startswith(("SXM", "NVL72"))
+        assert short not in NAMES
+        assert machine(short) == machine(name)
+        assert pool_record(short, 1, "vllm") == pool_record(name, 1, "vllm")
+        assert machines.assumptions_of(short) == machines.assumptions_of(name)
+        assert runtime_record("sglang", short) == runtime_record("sglang", name)
+    content = llama() | {"runtime": "sglang"}
+    made = [
+        read_record(written(tmp_path, content | {"cluster": {"machine": name, "nodes": 1}}), Instance).digest()
+        for name in ("B200", "B200-SXM-180GB")
+    ]
+    assert made[0] == made[1]
+
+
+@pytest.mark.parametrize("name", ["H20", "h200", "A800", "GH200", "L4", "MI250X", ""])
+def test_a_name_that_could_mean_several_machines_is_refused_with_them(name: str) -> None:
+    for ask in (machine, lambda n: pool_record(n, 1), machines.assumptions_of):
+        with pytest.raises(InputError, match=r"in the catalogue; (did you mean|write one of)"):
+            ask(name)
+
+
+LINKS_AND_NODES = ("name", "nodes", "gpus_per_node", "scale_up_domain_gpus", "scale_up", "scale_out", "price_uusd_per_gpu_hour")
+
+
+@pytest.mark.parametrize("engine", ["none", *engine_names()])
+@pytest.mark.parametrize("name", ["H200", "B200-SXM-180GB", "H20-96GB", "MI300X"])
+def test_an_accelerator_by_name_changes_the_accelerator_only(name: str, engine: str, tmp_path: Path) -> None:
+    given = {"runtime": engine} if engine != "none" else {}
+    path = written(tmp_path, llama() | given)
+    before = read_record(path, Instance)
+    after = read_record(path, Instance, [f"cluster.accelerator={name}"])
+    assert after.cluster.pool.accelerator == a_pool(name, engine).accelerator
+    for field in LINKS_AND_NODES:
+        assert getattr(after.cluster.pool, field) == getattr(before.cluster.pool, field), field
+    if engine != "none":
+        assert after.runtime.reserve_bytes == runtime_record(engine, name)["reserve_bytes"] != before.runtime.reserve_bytes
+    said = (*machines.assumptions_of(name), f"Of {machine(name).name} the accelerator only: links and nodes are stated apart from it.")
+    assert after.assumptions == (*before.assumptions, *said)
+
+
+def test_an_accelerator_by_name_in_a_file_is_that_of_the_option(tmp_path: Path) -> None:
+    content = llama()
+    expected = read_record(written(tmp_path, content), Instance, ["cluster.pools.0.accelerator=H100"])
+    content["cluster"]["pools"][0]["accelerator"] = "H100"
+    assert read_record(written(tmp_path, content), Instance) == expected
+
+
+def test_an_accelerator_by_name_is_written_over_that_of_a_machine(tmp_path: Path) -> None:
+    cluster = {"machine": "H200", "nodes": 2, "gpus_per_node": 4, "accelerator": {"memory_bytes": "1 GB"}}
+    path = written(tmp_path, llama() | {"cluster": cluster, "runtime": "vllm"})
+    instance = read_record(path, Instance, ["cluster.accelerator=B200"])
+    pool, own, other = instance.cluster.pool, a_pool("H200", "vllm"), a_pool("B200", "vllm")
+    assert pool.accelerator == other.accelerator
+    assert (pool.scale_up, pool.scale_out, pool.gpus_per_node) == (own.scale_up, own.scale_out, 4)
+    assert instance.runtime.reserve_bytes == runtime_record("vllm", "B200")["reserve_bytes"]
+    assert set(machines.assumptions_of("H200")) | set(machines.assumptions_of("B200")) <= set(instance.assumptions)
+
+
+def test_a_machine_whose_own_accelerator_is_named_is_that_machine() -> None:
+    path = ROOT / "instances" / "deepseek_v3_128h200.json"
+    assert read_record(path, Instance, ["cluster.accelerator=H200"]).digest() == read_record(path, Instance).digest()
+
+
+def test_a_machine_set_on_the_command_line_takes_the_place_of_an_accelerator_by_name(tmp_path: Path) -> None:
+    content = llama()
+    content["cluster"]["pools"][0]["accelerator"] = "H100"
+    assert read_record(written(tmp_path, content), Instance, ["cluster.machine=B200"]).cluster.pool == a_pool("B200")
+
+
+def test_the_search_takes_an_accelerator_by_name() -> None:
+    path = str(ROOT / "instances" / "ep64_tp2_128gpu.json")
+    result = CliRunner().invoke(app, ["search", path, "--set", "cluster.accelerator=H200", "--quiet", "--json"])
+    assert result.exit_code == 0
+    assert json.loads(result.stdout)["status"] == "OPTIMAL"
+
+
 @pytest.mark.parametrize(
     ("field", "value", "close"),
     [
+        ("cluster", {"pools": [{"accelerator": "H20"}]}, "did you mean H20-141GB or H20-96GB"),
+        ("cluster", {"machine": "H200", "nodes": 1, "accelerator": ["H200"]}, "accelerator: input should be an object"),
+        ("cluster", {"machine": "H200", "nodes": 1, "accelerator": "abacus"}, 'no machine "abacus" in the catalogue; write one of '),
         ("cluster", {"machine": "H200-SXM", "nodes": 1}, "did you mean H200-SXM-141GB"),
         ("cluster", {"machine": "b200-sxm-180gb", "nodes": 1}, "did you mean B200-SXM-180GB"),
         ("cluster", {"machine": "abacus", "nodes": 1}, "write one of "),
@@ -245,7 +327,9 @@ def test_resolving_leaves_the_files_content_alone_and_whatever_is_no_instance() 
 
 def test_the_schema_of_an_instance_names_the_short_forms() -> None:
     schema = json.loads(CliRunner().invoke(app, ["schema", "instance"]).stdout)
-    assert schema["$defs"]["PoolOfMachine"]["properties"]["machine"]["enum"] == list(NAMES)
+    names = [*NAMES, *machines.SHORT_NAMES]
+    assert schema["$defs"]["PoolOfMachine"]["properties"]["machine"]["enum"] == names
+    assert [part.get("enum") for part in schema["$defs"]["Pool"]["properties"]["accelerator"]["anyOf"]] == [None, names]
     assert schema["$defs"]["RuntimeOfEngine"]["properties"]["engine"]["enum"] == list(engine_names())
     assert {"$ref": "#/$defs/PoolOfMachine"} in schema["properties"]["cluster"]["anyOf"]
 

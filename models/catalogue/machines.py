@@ -22,6 +22,17 @@ Json = dict[str, Any]
 Part = Literal["kernels", "fabric", "network"]
 
 KERNEL_ENGINES = ("trtllm", "sglang", "vllm")  # whose curves stand in where an engine has none of its own, in this order
+SHORT_NAMES = {
+    "A100": "A100-SXM-80GB",
+    "B200": "B200-SXM-180GB",
+    "B300": "B300-SXM-288GB",
+    "GB200": "GB200-NVL72",
+    "GB300": "GB300-NVL72",
+    "H100": "H100-SXM-80GB",
+    "H200": "H200-SXM-141GB",
+    "H800": "H800-SXM-80GB",
+}
+"""Machines that are meant where only the chip is named; a chip that is sold in several sizes alike, such as H20, has none."""
 
 
 class Node(Record):
@@ -67,10 +78,11 @@ def machine_names() -> tuple[str, ...]:
 
 
 def _read_machine(name: str) -> Json:
-    """One machine's file. Raises InputError, listing close names, when there is none."""
-    if name not in _files():
+    """The file of one machine, by its name or a short one. Raises InputError, listing close names, when there is none."""
+    full = SHORT_NAMES.get(name, name)
+    if full not in _files():
         raise InputError(refusal("machine", name, machine_names()))
-    return read("machines", _files()[name])
+    return read("machines", _files()[full])
 
 
 def refusal(kind: str, name: str, known: tuple[str, ...]) -> str:
@@ -85,7 +97,7 @@ def refusal(kind: str, name: str, known: tuple[str, ...]) -> str:
 
 @cache
 def machine(name: str) -> Machine:
-    """One machine. Raises InputError, listing close names, when there is none."""
+    """One machine, by its name or a short one. Raises InputError, listing close names, when there is none."""
     return Machine.model_validate_json(json.dumps(_read_machine(name)))
 
 
@@ -144,5 +156,5 @@ def _curves_of(system: str, engine: str) -> tuple[Json, str]:
 def assumptions_of(name: str) -> list[str]:
     """What an instance must say that takes this machine from the catalogue. Raises InputError when there is no such machine."""
     found = machine(name)
-    said = f"{name} is the catalogue's, with {found.confidence} confidence."
-    return [said, *([] if found.borrows is None else [f"{name}: {found.borrows}"])]
+    said = f"{found.name} is the catalogue's, with {found.confidence} confidence."
+    return [said, *([] if found.borrows is None else [f"{found.name}: {found.borrows}"])]

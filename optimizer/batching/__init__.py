@@ -1,0 +1,1 @@
+"""Variants of one instance: what they are, solving them by the thousand, and what the answers say together."""
