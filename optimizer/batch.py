@@ -28,7 +28,7 @@ Quiet = Annotated[bool, typer.Option("--quiet", help="no progress on stderr")]
 @outcomes
 def run(
     instance: Annotated[Path, typer.Argument(help="instance file, JSON or YAML (see `schema instance`)")],
-    out: Annotated[Path, typer.Option(help="folder for the journal and the tables")],
+    out: Annotated[Path | None, typer.Option(help="folder for the journal and the tables")] = None,
     vary: Vary = None,
     variants: Annotated[Path | None, typer.Option(help="CSV, JSON or YAML: a row of fields per variant, perhaps named")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="list the variants; solve nothing, write nothing")] = False,
@@ -66,6 +66,8 @@ def run(
     if dry_run:
         _emit(list_variants(found, progress(quiet)), dry_run_text, as_json)
         return 0
+    if out is None:
+        raise InputError("--out: missing; name a folder for the journal and the tables")
     part = None if shard is None else parse_shard(shard)
     way = Way(out, resume, force, part, workers or len(os.sched_getaffinity(0)), executor, ray_address)
     result = run_batch(found, way, progress(quiet))

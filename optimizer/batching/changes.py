@@ -44,9 +44,14 @@ Side = Callable[[Row], frozenset[str]]
 """What holds at a point; two points differ where these share nothing."""
 
 
+def optimal(row: Row) -> list[str]:
+    """The optimal strategies in their order, or that nothing runs."""
+    return [NOTHING] if row.status == "INFEASIBLE" else list(row.optimal)
+
+
 def best(row: Row) -> frozenset[str]:
-    """The optimal strategies, or that nothing runs."""
-    return frozenset(row.optimal) if row.status != "INFEASIBLE" else frozenset({NOTHING})
+    """As `optimal`, without order."""
+    return frozenset(optimal(row))
 
 
 def standing(row: Row) -> frozenset[str]:

@@ -35,6 +35,32 @@ def rank(rows: Sequence[Row]) -> list[Win]:
     return sorted(found, key=lambda win: (-win.wins, -win.alone, win.label))
 
 
+class Group(NamedTuple):
+    """Strategies that are optimal in exactly the same OPTIMAL rows, how many those are, and in how many no other strategy is."""
+
+    labels: tuple[str, ...]
+    wins: int
+    alone: int
+    share_ppm: int
+
+
+def group(rows: Sequence[Row]) -> list[Group]:
+    """The strategies of `rank` with those that always tie together, each group in the order of its first row; most wins first."""
+    winners = [row.optimal for row in rows if row.status == "OPTIMAL"]
+    places: dict[str, list[int]] = {}
+    for n, labels in enumerate(winners):
+        for label in labels:
+            places.setdefault(label, []).append(n)
+    together: dict[tuple[int, ...], list[str]] = {}
+    for label, numbers in places.items():
+        together.setdefault(tuple(numbers), []).append(label)
+    found = []
+    for where, tied in together.items():
+        alone = sum(set(winners[n]) <= set(tied) for n in where)
+        found.append(Group(tuple(tied), len(where), alone, PPM * len(where) // len(winners)))
+    return sorted(found, key=lambda g: (-g.wins, -g.alone, g.labels))
+
+
 def tally(rows: Sequence[Row]) -> Tally:
     """The four counts add up to the rows. Raises ValueError for a status that is none of the five."""
     count = Counter(row.status for row in rows)

@@ -7,11 +7,11 @@ from typing import Any, NamedTuple
 from models.instance import Instance
 from models.objective import UNITS
 from optimizer.batching.axes import written
-from optimizer.batching.changes import Bracket, Side, best, brackets, numeric, sharpen, standing
+from optimizer.batching.changes import Bracket, Side, best, brackets, numeric, optimal, sharpen, standing
 from optimizer.batching.margins import Gain, Margin, margins, margins_text
 from optimizer.batching.picture import write_map
 from optimizer.batching.probes import Probes
-from optimizer.batching.ranking import rank, tally
+from optimizer.batching.ranking import group, rank, tally
 from optimizer.batching.regret import Case, LeastRegret, least_regret
 from optimizer.batching.report_text import verdict
 from optimizer.batching.request import Batch, opened
@@ -55,9 +55,9 @@ def run_report(folder: Path, wanted: Wanted, progress: Progress) -> Json:
             "rows": tally(ordered)._asdict() | {"missing": len(batch.variants) - len(rows)},
             "objective": {"name": instance.objective.name, "unit": UNITS[instance.objective.name]},
             "reference": None if instance.reference is None else _reference_json(instance, ordered, reference),
-            "changes": [_bracket_json(batch, b, best) for b in changes],
+            "changes": [_bracket_json(batch, b) for b in changes],
             "margins": _margins_json(ordered, batch, UNITS[instance.objective.name]),
-            "wins": [win._asdict() for win in wins],
+            "wins": [g._asdict() | {"labels": list(g.labels)} for g in group(ordered)],
             "regret": _regret_json(batch, ordered, regret),
             "map": str(picture),
         }
@@ -103,13 +103,13 @@ def _cases(batch: Batch, rows: list[Row]) -> Iterator[Case]:
             yield Case(validate(batch.variants.data(row.number), Instance, str(batch.origin)), row.value)
 
 
-def _bracket_json(batch: Batch, b: Bracket, side: Side) -> Json:
+def _bracket_json(batch: Batch, b: Bracket) -> Json:
     columns = batch.variants.columns
     return {
         "path": b.path,
         "others": {s.path: s.text for s in sorted(b.others, key=lambda s: columns.index(s.path))},
-        "from": sorted(side(b.before)),
-        "to": sorted(side(b.after)),
+        "from": optimal(b.before),
+        "to": optimal(b.after),
         "low": b.low,
         "high": b.high,
         "low_text": written(b.path, b.low, b.like),
@@ -137,7 +137,7 @@ def _reference_bracket(b: Bracket) -> Json:
         "optimal_at": written(b.path, *((b.low, b.like) if b.before.reference == "optimal" else (b.high, b.like))),
         "not_at": written(b.path, *((b.high, b.like) if b.before.reference == "optimal" else (b.low, b.like))),
         "above": (b.before.reference == "optimal") == (b.high > b.low),
-        "instead": sorted(best(b.after if b.before.reference == "optimal" else b.before)),
+        "instead": optimal(b.after if b.before.reference == "optimal" else b.before),
         "sharp": b.sharp,
     }
 

@@ -1,6 +1,7 @@
 """A report in words: sections of lines, and last the sentence that answers what was asked first."""
 
 from collections.abc import Iterator
+from itertools import groupby
 from typing import Any
 
 from optimizer.batching.changes import NOTHING
@@ -50,7 +51,7 @@ def _changes(changes: list[Json]) -> list[str]:
 
 
 def _several(labels: list[str]) -> str:
-    return labels[0] + (f" (and {len(labels) - 1} that tie)" if len(labels) > 1 else "")
+    return labels[0] + (f" (and {len(labels) - 1} that {'ties' if len(labels) == 2 else 'tie'})" if len(labels) > 1 else "")
 
 
 def _at(others: list[Json]) -> str:
@@ -69,23 +70,25 @@ def _range(texts: list[str]) -> str:
 
 def _wins(r: Json) -> Iterator[str]:
     for win in r["wins"]:
-        alone = "" if win["alone"] == win["wins"] else f", in {win['alone']} alone"
-        yield f"{win['share_ppm'] / 10_000:6.2f} %  {win['label']}: {win['wins']} rows{alone}"
+        alone = "" if win["alone"] == win["wins"] else f", {win['alone']} of them alone"
+        yield f"{win['share_ppm'] / 10_000:6.2f} %  {_several(win['labels'])}: {_counted(win['wins'], 'row')}{alone}"
 
 
 def _regret(regret: Json) -> Iterator[str]:
-    """The best strategy by its worst regret with what is proved of it, then the next two."""
-    for n, s in enumerate(regret["strategies"][:3]):
+    """The best strategies by their worst regret with what is proved of them, then the next two."""
+    alike = [list(group) for _, group in groupby(regret["strategies"], key=lambda s: (s["runs_in"], s["worst_regret_pct"], s["at"]))]
+    for n, group in enumerate(alike[:3]):
+        s, labels = group[0], _several([s["label"] for s in group])
         at = ", ".join(f"{short_name(path)} {text}" for path, text in s["at"].items() if text)
         if s["runs_in"] < regret["variants"]:
             runs = f"runs in {s['runs_in']} of {regret['variants']} variants"
-            yield f"{s['label']}: {runs}, there at most {s['worst_regret_pct']} % above the optimum"
+            yield f"{labels}: {runs}, there at most {s['worst_regret_pct']} % above the optimum"
             continue
         worst = f"at most {s['worst_regret_pct']} % above the optimum (at {at})" if s["worst_regret_pct"] else "optimal in every variant"
         proof = ""
         if n == 0 and s["worst_regret_pct"]:
             proof = "; no strategy of the space does better" if regret["proved_least"] else "; the least of those that win somewhere"
-        yield f"{s['label']}: {worst}{proof}"
+        yield f"{labels}: {worst}{proof}"
 
 
 def verdict(r: Json) -> str:

@@ -46,6 +46,7 @@ def deal(way: int, loads: tuple[int, ...], ranks: int, redundant: int, top_k: in
     return deal_even(tuple(by_count[c][e] / ONE for e, c in enumerate(counts)), counts, ranks)
 
 
+@lru_cache(maxsize=512)
 def lighten(contents: RankContents, loads: tuple[int, ...]) -> RankContents:
     """The same replicas re-split between ranks, so that the heaviest is lighter; these very contents where none is found. Deterministic."""
     counts, ranks, shift = Counter(e for rank in contents for e in rank), len(contents), (sum(loads) * FINE).bit_length() - MOST_BITS

@@ -6,6 +6,7 @@ what the relaxed solution rounds to. What is left is a gap, by the best argument
 """
 
 from collections.abc import Iterator
+from functools import lru_cache
 from math import gcd, lcm
 from typing import NamedTuple
 
@@ -46,6 +47,7 @@ class Attack(NamedTuple):
     contents: RankContents | None = None
 
 
+@lru_cache(maxsize=512)
 def solve_placement(problem: Problem, effort: int, seed: int = 0) -> Placed:
     """The best placement and bound within about `effort` rounds of column generation. Deterministic.
 
