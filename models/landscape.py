@@ -66,13 +66,14 @@ class Landscape:
 
         Without a strategy: no later one has a lower bound. The landscape must be of a relaxation of `instance`.
         """
-        memory, limit = instance.cluster.pool.accelerator.memory_bytes, longest_step(instance)
+        pool, limit = instance.cluster.pool, longest_step(instance)
         longest = limit[1] if limit and instance.objective.name in ("latency", "throughput") else None
-        few = self._few(memory)
+        price = (pool.price_uusd_per_gpu_hour or 0) if instance.objective.name == "cost" else 1  # 1 in the relaxation
+        few = self._few(pool.accelerator.memory_bytes)
         for bound, s in self._all() if few is None else few:
             if longest is not None and bound > longest:
                 return
-            yield bound, s
+            yield bound * price, s
 
     def _enumerate(self, most_steps: int) -> bool:
         """Whether the whole space was enumerated within `most_steps`."""
@@ -115,28 +116,35 @@ class Landscape:
                 if not self._queue:
                     return
                 yield self._queue[0][0], None
-                if number == len(self._found):
+                if self._queue and number == len(self._found):
                     self._advance()
             yield self._found[number]
 
     def _advance(self) -> None:
-        """Takes the entry of least bound one step further: a part to its expert sides, a side to strategies, a strategy to those found."""
-        bound, _, entry = heappop(self._queue)
-        if isinstance(entry, _Part):
-            steps = [self.floors.step_ns(entry.block, entry.microbatches, side) for side in entry.block.sides]
-            for side, step in zip(entry.block.sides, steps, strict=True):
-                self._push(max(bound, self._value(entry, step)), _Sided(entry, side))
-        elif isinstance(entry, _Sided):
-            part, side = entry
-            for order in part.block.orders:
-                s = part.block.strategy(part.microbatches, side, order)
-                if self.bounds.fits(s):
-                    self._push(max(bound, self._value(part, self.floors.priced_ns(s))), s)
-        else:
-            self._found.append((bound, entry))
+        """Takes the entry of least bound one step further: a part to its expert sides, a side to strategies, a strategy to those found.
 
-    def _push(self, bound: int, entry: _Sided | Strategy) -> None:
-        heappush(self._queue, (bound, next(self._numbers), entry))
+        The entry leaves the queue when all that follows from it is known: an exception on the way loses nothing.
+        """
+        bound, _, entry = self._queue[0]
+        if isinstance(entry, Strategy):
+            self._found.append((bound, entry))
+            heappop(self._queue)
+            return
+        following = self._sided(bound, entry) if isinstance(entry, _Part) else self._strategies(bound, entry)
+        heappop(self._queue)
+        for least, what in following:
+            heappush(self._queue, (least, next(self._numbers), what))
+
+    def _sided(self, bound: int, part: _Part) -> list[tuple[int, _Sided | Strategy]]:
+        """A part's expert sides with their bounds."""
+        steps = [(side, self.floors.step_ns(part.block, part.microbatches, side)) for side in part.block.sides]
+        return [(max(bound, self._value(part, step)), _Sided(part, side)) for side, step in steps]
+
+    def _strategies(self, bound: int, sided: _Sided) -> list[tuple[int, _Sided | Strategy]]:
+        """The strategies of an expert side that fit, with their bounds."""
+        part, side = sided
+        each = (part.block.strategy(part.microbatches, side, order) for order in part.block.orders)
+        return [(max(bound, self._value(part, self.floors.priced_ns(s))), s) for s in each if self.bounds.fits(s)]
 
 
 class _Needs:

@@ -1,8 +1,9 @@
 """An instance made easier: whatever runs in the harder one runs in the easier one, and takes no longer.
 
-Easier means more memory, faster links, a lower price, less kept in reserve, no caps and no limits; names,
-sources and plans to compare with count for nothing. Everything else must be alike: then both have the same
-strategies, and each of them costs at least as much in the harder instance. `tests/test_landscape.py` holds that to chance.
+Easier means more memory, faster links, less kept in reserve, no caps and no limits. Names, sources and plans to compare with
+count for nothing, and the price of a GPU-hour, which values in money are in proportion to, is 1. Everything else must be
+alike: then both have the same strategies, and each of them takes at least as long in the harder instance.
+`tests/test_landscape.py` holds that to chance.
 """
 
 from typing import NamedTuple
@@ -26,8 +27,6 @@ class Grade(NamedTuple):
     scale_out_bytes_per_s: int
     scale_out_latency_ns: int
     """negative"""
-    price_uusd_per_gpu_hour: int
-    """negative"""
 
 
 def grade(i: Instance) -> Grade:
@@ -35,7 +34,7 @@ def grade(i: Instance) -> Grade:
     pool = i.cluster.pool
     up, out = pool.scale_up, pool.scale_out
     links = up.bandwidth_bytes_per_s, -up.latency_ns, out.bandwidth_bytes_per_s, -out.latency_ns
-    return Grade(pool.accelerator.memory_bytes, -i.runtime.reserve_bytes, *links, -(pool.price_uusd_per_gpu_hour or 0))
+    return Grade(pool.accelerator.memory_bytes, -i.runtime.reserve_bytes, *links)
 
 
 def easier(a: Grade, b: Grade) -> Grade:
@@ -65,7 +64,7 @@ def _pool(pool: Pool, to: Grade) -> Pool:
             "accelerator": accelerator,
             "scale_up": _link(pool.scale_up, to.scale_up_bytes_per_s, -to.scale_up_latency_ns),
             "scale_out": _link(pool.scale_out, to.scale_out_bytes_per_s, -to.scale_out_latency_ns),
-            "price_uusd_per_gpu_hour": -to.price_uusd_per_gpu_hour,
+            "price_uusd_per_gpu_hour": 1,
         }
     )
 

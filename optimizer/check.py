@@ -23,7 +23,7 @@ from models.packing import Problem, RankClass, Refused
 from models.placement import Proved
 from models.placement_claim import examine_placement
 from models.relaxation import relaxes
-from models.rules import Violation, strategy_violations, violations
+from models.rules import Violation, longest_step, strategy_violations, violations
 from models.strategy import Strategy
 from models.terms import Terms
 
@@ -97,6 +97,7 @@ class _Checker:
         self.instance = self._instance()
         self.terms = Terms(self.instance)
         proved = self._facts()
+        self.longest: int | None = (longest_step(self.instance) or ("", None))[1]
         self.bounds, self.floors = Bounds(self.instance, self.terms, proved=proved), Floors(self.instance, self.terms, proved)
         match self.claim:
             case Optimal():
@@ -223,44 +224,46 @@ class _Checker:
         """As `_space`, by way of a relaxation of the instance: what costs too much there or does not fit does so here."""
         if not relaxes(shared.instance, self.instance):
             raise Refused("the landscape is not of a relaxation of this instance", "instance")
+        if shared.steps > MOST_STRATEGIES:
+            raise Refused(f"the space is above {MOST_STRATEGIES} strategies, too large for this checker", "claim.strategies")
         if shared.size != stated:
             raise Refused(f"the space has {shared.size} strategies, claimed are {stated}", "claim.strategies")
-        values: dict[int, Value] = {}
         for least, s in shared.candidates(self.instance):
-            if _above(least, cut):
+            if cut is not None and least > cut:
                 break
             if s is not None:
-                value = values.setdefault(s.gpus, value_of(self.instance, s))
-                how = self._strategy(s, value, bound, cut, listed) if self.bounds.fits(s) else "rule"
+                how = self._strategy(s, value_of(self.instance, s), bound, cut, listed) if self.bounds.fits(s) else "rule"
                 self.tally[how] += 1
         self.tally["landscape"] = stated - self.tally.total()
 
     def _block(self, block: Block, bound: int | None, cut: int | None, listed: frozenset[Strategy]) -> None:
         value = value_of(self.instance, next(block.strategies()))
-        each = len(block.sides) * len(block.orders)
         for m in block.microbatches:
-            if _above(value.of(self.floors.step_ns(block, m)), cut):
-                self.tally["bound"] += each
+            if how := self._disposed(self.floors.step_ns(block, m), value, cut):
+                self.tally[how] += len(block.sides) * len(block.orders)
                 continue
             for side in block.sides:
-                if _above(value.of(self.floors.step_ns(block, m, side)), cut):
-                    self.tally["bound"] += len(block.orders)
+                if how := self._disposed(self.floors.step_ns(block, m, side), value, cut):
+                    self.tally[how] += len(block.orders)
                     continue
                 for order in block.orders:
                     self.tally[self._strategy(block.strategy(m, side, order), value, bound, cut, listed)] += 1
 
+    def _disposed(self, step: int | str, value: Value, cut: int | None) -> str | None:
+        """How a rule or a lower bound on the pass disposes of strategies; None where it does not."""
+        if isinstance(step, str) or (self.longest is not None and step > self.longest):
+            return "rule"
+        return "bound" if cut is not None and value.of(step) > cut else None
+
     def _strategy(self, s: Strategy, value: Value, bound: int | None, cut: int | None, listed: frozenset[Strategy]) -> str:
         """How a strategy is disposed of: by a rule, by its bound, or as one of those listed."""
-        if cut is not None and value.of(self.floors.priced_ns(s)) > cut:
-            return "bound"
-        least = 0
-        for bounded in (self.bounds.work, self.bounds.quick, self._exact):
+        priced = () if cut is None and self.longest is None else (self.floors.priced_ns,)
+        for bounded in (*priced, self.bounds.work, self.bounds.quick, self._exact):
             step = bounded(s)
-            if isinstance(step, str):
-                return "rule"
-            least = value.of(step)
-            if _above(least, cut):
-                return "bound"
+            if how := self._disposed(step, value, cut):
+                return how
+        assert isinstance(step, int), "what breaks a rule is disposed of"
+        least = value.of(step)
         if bound is None:
             raise Refused(f"{s.label()} is not refuted by any rule", "claim")
         if least < bound:
@@ -294,7 +297,3 @@ class _Checker:
 
 def _within(listed: dict[Strategy, int], cut: int) -> frozenset[Strategy]:
     return frozenset(s for s, value in listed.items() if value <= cut)
-
-
-def _above(value: int, cut: int | None) -> bool:
-    return cut is not None and value > cut

@@ -61,7 +61,7 @@ def _conclude(instance: Instance, looked: Looked, pricing: Pricing, epsilon_ppm:
     whole, late = not looked.limited and not pricing.undecided, looked.wall_limited or pricing.late
     bound = root_bound(instance) if looked.limited else pricing.bound
     if not pricing.done:
-        status = Status.INFEASIBLE if whole else Status.UNKNOWN
+        status = Status.INFEASIBLE if whole and pricing.left is None else Status.UNKNOWN
         return Claim(status, (), bound, (), None, False, seen, feasible, refuted, looked.limited, "enumeration", (), late)
     assert bound is not None, "a plan was found, so a bound was"
     done = sorted(pricing.done)

@@ -12,6 +12,7 @@ from models.floors import Floors
 from models.instance import Instance
 from models.objective import near_limit, value_of
 from models.result import Candidate
+from models.rules import longest_step
 from models.strategy import Strategy
 from optimizer.completion import Completion
 from optimizer.look import Effort, Looked
@@ -49,6 +50,7 @@ class Queue:
         self.better: tuple[Callable[[Strategy], int | str], ...] = (floors.priced_ns, bounds.quick)
         if looked.unfit:
             self.better = (lambda s: 0 if bounds.fits(s) else "memory", *self.better)
+        self._limit = longest_step(instance)
         self.heap: list[tuple[int, tuple[int, ...], int, Strategy]] = []  # bound, position, bounds taken
         self._waiting = looked.candidates()
         self._next = next(self._waiting, None)
@@ -73,6 +75,8 @@ class Queue:
         step = self.better[taken](s)
         if isinstance(step, str):
             return step
+        if self._limit is not None and step > self._limit[1]:
+            return self._limit[0]
         heappush(self.heap, (max(bound, value_of(self.instance, s).of(step)), place, taken + 1, s))
         return None
 
@@ -86,7 +90,7 @@ def price(completion: Completion, bounds: Bounds, floors: Floors, looked: Looked
         if least is None or (best is not None and least > near_limit(best, epsilon_ppm)):
             return Pricing(done, bound, undecided, None, False, refuted)
         late = looked.deadline is not None and time.monotonic() > looked.deadline
-        if best is not None and (late or settled >= effort.strategies):
+        if late or (best is not None and settled >= effort.strategies):
             return Pricing(done, least if bound is None else min(bound, least), undecided, least, late, refuted)
         found = queue.pop()
         if found is None:

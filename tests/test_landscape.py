@@ -8,6 +8,7 @@ from random import Random
 import pytest
 from random_instances import random_instance, redundant_instance
 
+import models.landscape
 from models.bounds import Bounds
 from models.enumeration import strategies
 from models.errors import VerificationError
@@ -27,14 +28,18 @@ SEEDS = [*range(COUNT), *range(-1, -1 - COUNT // 6, -1)]  # below 0: with redund
 WHOLE = Effort(10**9, None)
 
 
+@pytest.fixture(autouse=True, params=[-1, models.landscape.FEW], ids=["in order", "few at once"])
+def _few(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both ways to go through a landscape; the instances here are small enough for the second."""
+    monkeypatch.setattr(models.landscape, "FEW", request.param)
+
+
 def case(seed: int) -> tuple[Instance, Instance]:
     """An instance and a relaxation of it: better in some of what may be better, in all, or in nothing."""
     instance = random_instance(seed) if seed >= 0 else redundant_instance(-seed)
     rng, here = Random(f"relaxation {seed}"), grade(instance)
     factor = [rng.choice([1, 1, 2, 10]) for _ in here]
     better = [value * f if value > 0 else -(-value // f) for value, f in zip(here, factor, strict=True)]
-    if instance.objective.name == "cost":
-        better[-1] = min(better[-1], -1)  # a price of nothing is none
     return instance, relaxed(instance, Grade(*better))
 
 
@@ -123,7 +128,7 @@ def test_the_checker_refuses_claims_that_say_too_much_with_a_landscape_too() -> 
 
 @pytest.mark.parametrize("field", range(len(Grade._fields)))
 def test_the_checker_refuses_a_landscape_that_is_worse_in_anything(field: int) -> None:
-    instance = next(i for i in map(random_instance, range(100)) if i.objective.name == "cost" and all(grade(i)))
+    instance = next(i for i in map(random_instance, range(100)) if all(grade(i)))
     claim, here = enumerate_space(instance, 0, WHOLE, lambda _: None), grade(instance)
     worse = here._replace(**{Grade._fields[field]: here[field] - max(1, abs(here[field]) // 10)})
     assert easier(worse, here) == here
@@ -148,3 +153,59 @@ def test_a_space_that_is_more_than_the_effort_has_no_landscape() -> None:
     assert whole is not None
     assert Landscape.of(relaxed(instance, grade(instance)), whole.steps) is not None
     assert Landscape.of(relaxed(instance, grade(instance)), whole.steps - 1) is None
+
+
+def test_an_exception_on_the_way_loses_no_strategy(monkeypatch: pytest.MonkeyPatch) -> None:
+    instance = next(i for i in map(random_instance, range(100)) if len(list(strategies(i))) > 12)
+    whole = Landscape.of(relaxed(instance, grade(instance)), 10**9)
+    made = Landscape.of(relaxed(instance, grade(instance)), 10**9)
+    assert whole is not None
+    assert made is not None
+    monkeypatch.setattr(models.landscape, "FEW", -1)
+    expected, calls = [c for c in whole.candidates(instance) if c[1] is not None], 0
+
+    def interrupted(s: Strategy) -> bool:
+        nonlocal calls
+        calls += 1
+        if calls % 3 == 2:
+            raise KeyboardInterrupt
+        return Bounds.fits(made.bounds, s)
+
+    monkeypatch.setattr(made.bounds, "fits", interrupted)
+    found: list[tuple[int, Strategy | None]] = []
+    for _ in range(10_000):
+        try:
+            found = [c for c in made.candidates(instance) if c[1] is not None]
+            break
+        except KeyboardInterrupt:
+            continue
+    assert found == expected
+    assert calls > 3
+
+
+def test_two_may_walk_a_landscape_at_once() -> None:
+    for seed in range(20):
+        instance, easy = case(seed)
+        made = Landscape.of(easy, 10**9)
+        assert made is not None
+        first = made.candidates(instance)
+        begun = [c for c in (next(first, None),) if c is not None]
+        second = [c for c in made.candidates(instance) if c[1] is not None]
+        assert [c for c in [*begun, *first] if c[1] is not None] == second
+
+
+def test_a_price_scales_the_bounds() -> None:
+    instance = next(i for i in map(random_instance, range(200)) if i.objective.name == "cost")
+    pool = instance.cluster.pool
+    priced = (pool.price_uusd_per_gpu_hour or 0) * 1_000
+    dear = instance.model_copy(
+        update={"cluster": instance.cluster.model_copy(update={"pools": (pool.model_copy(update={"price_uusd_per_gpu_hour": priced}),)})}
+    )
+    made = Landscape.of(relaxed(instance, grade(instance)), 10**9)
+    assert made is not None
+    assert relaxes(made.instance, dear)
+    cheap_bounds = [bound for bound, s in made.candidates(instance) if s is not None]
+    assert [bound for bound, s in made.candidates(dear) if s is not None] == [1_000 * bound for bound in cheap_bounds]
+    claim = enumerate_space(dear, 0, WHOLE, lambda _: None, landscape=made)
+    assert claim.optimal == enumerate_space(dear, 0, WHOLE, lambda _: None).optimal
+    confirm(certificate_of(dear, claim, near=False), dear, made)

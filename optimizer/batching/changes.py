@@ -2,19 +2,21 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from optimizer.batching.axes import Axis, number_of, written
 from optimizer.batching.rows import Row
 from optimizer.batching.variants import Setting, Variants
 from optimizer.reading import parse_value
 
+P = TypeVar("P")
+
 NOTHING = "nothing (infeasible)"
 SHOWN = 5
 
 
 class Bracket(NamedTuple):
-    """Two proved points of one field, everything else alike, with something different on both sides."""
+    """Two proved points of one field, everything else alike: what held up to one of them no longer holds at the other."""
 
     path: str
     others: tuple[Setting, ...]
@@ -27,6 +29,8 @@ class Bracket(NamedTuple):
     """the field at `after`, which may be smaller"""
     like: str
     """how the field's values are written"""
+    held: frozenset[str]
+    """what holds at `before`, and held at every point looked at since the last change; nothing of it holds at `after`"""
 
     @property
     def sharp(self) -> bool:
@@ -70,11 +74,20 @@ def brackets(variants: Variants, rows: dict[int, Row], axis: int, side: Side) ->
     for line in variants.lines(axis):
         values = ((number_of(path, _text(variants, number, path)), rows[number]) for number in line if number in rows)
         points = sorted(((n, row) for n, row in values if n is not None and decided(row)), key=lambda point: point[0])
-        for (low, before), (high, after) in pairwise(points):
-            if not side(before) & side(after):
-                others = tuple(s for s in variants.settings(before.number) if s.path != path)
-                found.append(Bracket(path, others, before, after, low, high, _text(variants, before.number, path)))
+        for (low, before), (high, after), held in _breaks(points, lambda point: side(point[1])):
+            others = tuple(s for s in variants.settings(before.number) if s.path != path)
+            found.append(Bracket(path, others, before, after, low, high, _text(variants, before.number, path), held))
     return found
+
+
+def _breaks(points: Sequence[P], side: Callable[[P], frozenset[str]]) -> Iterator[tuple[P, P, frozenset[str]]]:
+    """Neighbours at whose second nothing holds any more that held at all points since the last break, and what that was."""
+    held = side(points[0]) if points else frozenset()
+    for before, after in pairwise(points):
+        if not held & side(after):
+            yield before, after, held
+            held = side(after)
+        held &= side(after)
 
 
 def numeric(axis: Axis) -> bool:
@@ -94,14 +107,14 @@ def sharpen(open_: Sequence[Bracket], side: Side, solve: Callable[[list[tuple[Se
         middles = [b.middle() for b in waiting]
         todo = []
         for b, (value, _), row in zip(waiting, middles, solve([settings for _, settings in middles]), strict=True):
-            like_before, like_after = side(row) & side(b.before), side(row) & side(b.after)
             if not decided(row):
                 done.append(b)
-            elif like_before and like_after:  # both hold at this very value
-                done.append(b._replace(low=value, high=value))
+            elif still := b.held & side(row):
+                todo.append(b._replace(before=row, low=value, held=still))
             else:
-                todo += [b._replace(after=row, high=value)] if not like_before else []
-                todo += [b._replace(before=row, low=value)] if not like_after else []
+                todo.append(b._replace(after=row, high=value))
+                if not side(row) & side(b.after):
+                    todo.append(b._replace(before=row, low=value, held=side(row)))
     return done
 
 
@@ -118,11 +131,11 @@ def describe(variants: Variants, rows: dict[int, Row]) -> str:
     along, sentences = variants.axes[-1], []
     for line in variants.lines(len(variants.axes) - 1):
         fixed = _fields(variants, line[0], [p for p in variants.columns if p not in along.paths])
-        for before, after in pairwise(rows[n] for n in line if n in rows and _says_something(rows[n])):
-            if not best(before) & best(after):
-                ends = [_values(variants, row.number, along.paths) for row in (before, after)]
-                step = f"between {' and '.join(along.paths)} = {ends[0]} and {ends[1]}"
-                sentences.append(f"{fixed + ': ' if fixed else ''}{step}, from {_first(before)} to {_first(after)}")
+        for before, after, held in _breaks([rows[n] for n in line if n in rows and _says_something(rows[n])], best):
+            ends = [_values(variants, row.number, along.paths) for row in (before, after)]
+            step = f"between {' and '.join(along.paths)} = {ends[0]} and {ends[1]}"
+            was = next((label for label in before.optimal if label in held), _first(before))
+            sentences.append(f"{fixed + ': ' if fixed else ''}{step}, from {was} to {_first(after)}")
     undecided = _undecided(variants, rows)
     if not sentences:
         everywhere = " at each setting of the others." if len(variants.columns) > len(along.paths) else "."

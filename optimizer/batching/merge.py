@@ -26,7 +26,7 @@ def run_merge(folders: list[Path], out: Path, force: bool) -> Json:
         for folder in folders:
             journal.take(folder)
         failed = sum(row["error"] is not None for _, row in journal.rows())
-        solved = len(journal.numbers()) - failed
+        solved = len(journal.numbers())
         result = header("batch", "DONE", batch.instance(), batch.options, 0)
         result |= {"solved": 0, "skipped": solved, "failed": failed, "missing": len(batch.variants) - solved - failed, "shard": None}
         result |= conclude(batch, out, journal)

@@ -48,6 +48,8 @@ class LeastRegret(NamedTuple):
     cases: int
     considered: list[Regret]
     """best first"""
+    left_out: int
+    """strategies that were to be considered, but would have taken too long"""
     proved: bool
     """no strategy of the space that runs in every case has a smaller worst regret than the first"""
 
@@ -99,13 +101,13 @@ def least_regret(cases: Callable[[], Iterator[Case]], count: int, labels: Sequen
     wanted = labels[: max(FEWEST, MOST_PRICED // max(1, count))]
     considered = _regrets(cases(), [strategy_of(label) for label in wanted])
     if not considered or considered[0].runs_in < count:
-        return LeastRegret(count, considered, False)
+        return LeastRegret(count, considered, len(labels) - len(wanted), False)
     challengers = _challengers(cases(), considered[0].worst)
     if challengers is None:
-        return LeastRegret(count, considered, False)
+        return LeastRegret(count, considered, len(labels) - len(wanted), False)
     known = {r.label for r in considered}
     considered = sorted([*considered, *_regrets(cases(), [s for s in challengers if s.label() not in known])], key=_rank)
-    return LeastRegret(count, considered, not _challengers(cases(), considered[0].worst, challengers))
+    return LeastRegret(count, considered, len(labels) - len(wanted), not _challengers(cases(), considered[0].worst, challengers))
 
 
 def _regrets(cases: Iterator[Case], strategies: Sequence[Strategy]) -> list[Regret]:

@@ -17,7 +17,7 @@ from optimizer.batching.report_text import verdict
 from optimizer.batching.request import Batch, opened
 from optimizer.batching.rows import Row
 from optimizer.batching.table import rows_of
-from optimizer.output import to_json, write_file, write_folder
+from optimizer.output import check_free, to_json, write_file, write_folder
 from optimizer.reading import validate
 from optimizer.report import header, percent
 
@@ -40,6 +40,8 @@ class Wanted(NamedTuple):
 
 def run_report(folder: Path, wanted: Wanted, progress: Progress) -> Json:
     """The report of a batch's folder, also written there as report.json and map.svg."""
+    if wanted.certificates is not None:
+        check_free(wanted.certificates, wanted.force)
     with opened(folder) as (batch, journal):
         rows = rows_of(batch.variants, journal.rows())
         ordered = [rows[n] for n in sorted(rows)]
@@ -108,7 +110,7 @@ def _bracket_json(batch: Batch, b: Bracket) -> Json:
     return {
         "path": b.path,
         "others": {s.path: s.text for s in sorted(b.others, key=lambda s: columns.index(s.path))},
-        "from": optimal(b.before),
+        "from": [label for label in optimal(b.before) if label in b.held],
         "to": optimal(b.after),
         "low": b.low,
         "high": b.high,
@@ -148,10 +150,12 @@ def _regret_json(batch: Batch, rows: list[Row], found: LeastRegret) -> Json:
     return {
         "variants": found.cases,
         "proved_least": found.proved,
+        "winners_left_out": found.left_out,
         "strategies": [
             {
                 "label": r.label,
                 "runs_in": r.runs_in,
+                "worst_regret": str(r.worst),
                 "worst_regret_pct": -(-r.worst.numerator * 10_000 // r.worst.denominator) / 100,
                 "at": dict(zip(batch.variants.columns, optimal[r.at].settings, strict=True)) if optimal else {},
             }

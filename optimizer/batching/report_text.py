@@ -15,7 +15,8 @@ MOST_LINES = 12  # of a section
 def report_text(r: Json) -> str:
     """What `batch report` prints."""
     rows = dict(r["rows"])
-    missing = f", {rows['missing']} not solved yet" if rows.pop("missing") else ""
+    number = rows.pop("missing")
+    missing = f", {number} not solved yet" if number else ""
     certificates = [f"certificates of all rows, for `shardproof check`: {r['certificates']}"] if "certificates" in r else []
     sections = {
         "Where the best strategy changes (both ends proved, nothing claimed between them)": _changes(r["changes"]),
@@ -42,7 +43,7 @@ def _changes(changes: list[Json]) -> list[str]:
     lines = []
     for alike in sorted(groups.values(), key=lambda g: (g[0]["path"], min(g[0]["low"], g[0]["high"]))):
         c = alike[0]
-        where = f"at {c['low_text']}" if c["low"] == c["high"] else f"between {c['low_text']} and {c['high_text']}"
+        where = f"between {c['low_text']} and {c['high_text']}"
         coarse = "" if c["sharp"] else ", not narrowed down"
         lines.append(
             f"{short_name(c['path'])} {where}{coarse}: {_several(c['from'])} -> {_several(c['to'])}{_at([a['others'] for a in alike])}"
@@ -76,7 +77,7 @@ def _wins(r: Json) -> Iterator[str]:
 
 def _regret(regret: Json) -> Iterator[str]:
     """The best strategies by their worst regret with what is proved of them, then the next two."""
-    alike = [list(group) for _, group in groupby(regret["strategies"], key=lambda s: (s["runs_in"], s["worst_regret_pct"], s["at"]))]
+    alike = [list(group) for _, group in groupby(regret["strategies"], key=lambda s: (s["runs_in"], s["worst_regret"], s["at"]))]
     for n, group in enumerate(alike[:3]):
         s, labels = group[0], _several([s["label"] for s in group])
         at = ", ".join(f"{short_name(path)} {text}" for path, text in s["at"].items() if text)
@@ -87,7 +88,8 @@ def _regret(regret: Json) -> Iterator[str]:
         worst = f"at most {s['worst_regret_pct']} % above the optimum (at {at})" if s["worst_regret_pct"] else "optimal in every variant"
         proof = ""
         if n == 0 and s["worst_regret_pct"]:
-            proof = "; no strategy of the space does better" if regret["proved_least"] else "; the least of those that win somewhere"
+            most = " most often" if regret["winners_left_out"] else " somewhere"
+            proof = "; no strategy of the space does better" if regret["proved_least"] else f"; the least of those that win{most}"
         yield f"{labels}: {worst}{proof}"
 
 
@@ -102,6 +104,8 @@ def verdict(r: Json) -> str:
     if stops:
         more = f"; and at {_counted(len(stops) - 3, 'more point')}" if len(stops) > 3 else ""
         return f"{plan} stops being optimal {'; '.join(stops[:3])}{more}."
+    if not total:
+        return f"No row has a proved optimum, so nothing is said of whether {plan[0].lower()}{plan[1:]} is the best."
     where = "in every row" if rows == total else f"in {rows} of {total} rows"
     return f"{plan} is optimal {where} in which a plan runs."
 

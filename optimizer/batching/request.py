@@ -9,8 +9,8 @@ from typing import Any, NamedTuple, Self
 
 from models.errors import InputError
 from models.instance import Instance
+from optimizer.batching.journal import FILES, Journal, discard
 from optimizer.batching.journal import NAME as JOURNAL
-from optimizer.batching.journal import Journal
 from optimizer.batching.variants import Variants
 from optimizer.output import check_free, make_folder, to_json, write_file
 from optimizer.reading import validate
@@ -60,7 +60,8 @@ class Batch(NamedTuple):
 
     def to_json(self) -> Json:
         """As the journal keeps it."""
-        return {"origin": str(self.origin), "variants": self.variants.to_json(), "options": self.options._asdict()}
+        tool, options = tool_versions(self.options.seed), self.options._asdict()
+        return {"origin": str(self.origin.absolute()), "variants": self.variants.to_json(), "options": options, "tool": tool}
 
     @classmethod
     def from_json(cls, found: Json) -> Self:
@@ -70,17 +71,21 @@ class Batch(NamedTuple):
 
 def claim_folder(folder: Path, resume: bool, force: bool) -> None:
     """Make sure that the folder is ours to write into; an earlier batch in it is removed unless it is resumed."""
-    if not (resume and is_batch(folder)):
+    if not (resume and (is_batch(folder) or _just_begun(folder))):
         check_free(folder, force)
         make_folder(folder)
-        for name in (RECORD, JOURNAL, f"{JOURNAL}-wal", f"{JOURNAL}-shm"):
-            (folder / name).unlink(missing_ok=True)
+        discard(folder, RECORD)
 
 
 def is_batch(folder: Path) -> bool:
     """Whether a batch has written into the folder."""
     record = folder / RECORD
     return record.is_file() and _MARK.encode() in record.read_bytes()[:200]
+
+
+def _just_begun(folder: Path) -> bool:
+    """Whether a batch was ended there before it could write its record: the journal is all there is."""
+    return (folder / JOURNAL).is_file() and all(f.name in FILES or f.name.startswith(f".{RECORD}.") for f in folder.iterdir())
 
 
 def write_record(folder: Path, batch: Batch, result: Json) -> None:
@@ -90,7 +95,7 @@ def write_record(folder: Path, batch: Batch, result: Json) -> None:
 
 @contextmanager
 def opened(folder: Path) -> Iterator[tuple[Batch, Journal]]:
-    """The batch of a folder and its journal. Raises InputError when there is none."""
+    """The batch of a folder and its journal. Raises InputError when there is none, or another version has solved it."""
     if not is_batch(folder) or not (folder / JOURNAL).is_file():
         raise InputError(f"{folder}: holds no batch; name a folder that `batch run` has written")
     with Journal(folder) as journal:
@@ -98,4 +103,15 @@ def opened(folder: Path) -> Iterator[tuple[Batch, Journal]]:
             batch = Batch.from_json(journal.request() or {})
         except (KeyError, TypeError, ValueError) as error:
             raise InputError(f"{folder / JOURNAL}: is damaged or of another version ({error}); run the batch again") from error
+        if _recorded(folder) != batch.identity():
+            raise InputError(f"{folder}: is damaged, or another version has solved it; `batch run --resume` solves it again")
         yield batch, journal
+
+
+def _recorded(folder: Path) -> str | None:
+    """What the folder's record calls its batch."""
+    try:
+        found = json.loads((folder / RECORD).read_text(encoding="utf-8")).get("batch_sha256")
+    except (OSError, ValueError, AttributeError):
+        return None
+    return found if isinstance(found, str) else None

@@ -84,7 +84,7 @@ def _solve_all(batch: Batch, way: Way, journal: Journal, finished: frozenset[str
             counts["failed" if solved.failed else "skipped" if solved.row is None else "solved"] += 1
             pace.step(counts)
     except KeyboardInterrupt:
-        kept = counts["solved"] + counts["skipped"]
+        kept = len(journal.numbers() & {task.number for group in groups for task in group})
         raise KeyboardInterrupt(f"interrupted: {kept} of {pace.total} rows are kept in {way.out}; --resume goes on from there") from None
     return counts
 

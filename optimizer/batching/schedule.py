@@ -57,7 +57,7 @@ def _absorbed(variants: Variants, origin: Path) -> tuple[frozenset[str], Grade |
     found, corner = set[str](), None
     for path, values in variants.values().items():
         probes = [v for v in (_valid(variants, value, origin) for value in _telling(path, values)) if v is not None]
-        if not probes:
+        if len(probes) < min(2, len(values)):
             continue
         best = grade(probes[0])
         for probe in probes[1:]:

@@ -5,13 +5,15 @@ the variant fails and all others go on. A process ends after some hundreds of va
 bounds what it can hold on to.
 """
 
+import os
 import signal
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
-from multiprocessing import get_context
+from contextlib import contextmanager, suppress
+from multiprocessing import get_context, parent_process, resource_tracker
 from multiprocessing.connection import Connection, wait
+from threading import Thread, current_thread, main_thread
 from types import TracebackType
 from typing import Self
 
@@ -74,7 +76,8 @@ class _Worker:
     def _start(self) -> None:
         self.connection, theirs = _SPAWN.Pipe()
         self.process = _SPAWN.Process(target=_serve, args=(theirs, self.job), daemon=True)
-        self.process.start()
+        with _deaf_to_ctrl_c():
+            self.process.start()
         theirs.close()
         self.solved, self.since = 0, time.monotonic()
 
@@ -136,12 +139,39 @@ def _how_it_died(exitcode: int | None) -> str:
     return f"the process that solved it died twice ({by}{memory}); use a smaller space or more memory"
 
 
+@contextmanager
+def _deaf_to_ctrl_c() -> Iterator[None]:
+    """A process started meanwhile never hears of Ctrl-C, which is left to the driver; the driver hears of it afterwards."""
+    resource_tracker.ensure_running()  # starting it would let Ctrl-C through again
+    heard, handler = list[int](), signal.getsignal(signal.SIGINT)
+    held = callable(handler) and current_thread() is main_thread()  # another thread of ours may be given the signal
+    if held:
+        signal.signal(signal.SIGINT, lambda number, _: heard.append(number))
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        if held:
+            signal.signal(signal.SIGINT, handler)
+    if heard:
+        signal.raise_signal(signal.SIGINT)
+
+
 def _serve(connection: Connection, job: Job) -> None:
-    """In the process: solve what comes until the other end is closed. Ctrl-C is left to the driver."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    """In the process: solve what comes until the other end is closed."""
+    Thread(target=_end_with_driver, daemon=True).start()
     solver = Solver(job)
     while True:
         try:
             connection.send(solver.solve(connection.recv()))
         except (EOFError, OSError):  # the driver is gone
             return
+
+
+def _end_with_driver() -> None:
+    """End this process when the driver is gone, in the middle of a variant too."""
+    driver = parent_process()
+    if driver is not None:
+        driver.join()
+        os._exit(1)
