@@ -60,6 +60,9 @@ def run(
 
     if executor not in EXECUTORS:
         raise InputError(f'--executor "{executor[:40]}": write one of {", ".join(EXECUTORS)}')
+    if ray_address is not None and executor != "ray":
+        raise InputError(f'--ray-address "{ray_address[:80]}": is for --executor ray only; add that, or leave the address out')
+    part = None if shard is None else parse_shard(shard)
     chosen = [f"{name}={value}" for name, value in (("space.name", space), ("objective.name", objective)) if value is not None]
     base = read_with_overrides(instance, [*(set_ or []), *chosen])
     found = Batch(instance, read_variants(base, vary or [], variants, instance), Options(0, effort, seconds, seed))
@@ -68,7 +71,6 @@ def run(
         return 0
     if out is None:
         raise InputError("--out: missing; name a folder for the journal and the tables")
-    part = None if shard is None else parse_shard(shard)
     way = Way(out, resume, force, part, workers or len(os.sched_getaffinity(0)), executor, ray_address)
     result = run_batch(found, way, progress(quiet))
     _emit(result, batch_text, as_json)

@@ -110,7 +110,8 @@ def until(what: Callable[[], T], seconds: float = 30.0) -> T:
 def driver(*args: object, env: Json | None = None) -> Iterator[subprocess.Popen[str]]:
     """A command in a process group of its own; nothing of it is left afterwards, whatever happens."""
     command = [sys.executable, *map(str, args)] if args[0] == "-c" else [sys.executable, "-m", "optimizer", *map(str, args)]
-    everything = os.environ | {"PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}"} | (env or {})
+    found = os.pathsep.join(map(str, (ROOT, ROOT / "tests", os.environ.get("PYTHONPATH", ""))))
+    everything = os.environ | {"PYTHONPATH": found} | (env or {})
     pipes: Any = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     with subprocess.Popen(command, cwd=ROOT, env=everything, start_new_session=True, **pipes) as process:
         try:

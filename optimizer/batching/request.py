@@ -19,6 +19,7 @@ from optimizer.versions import tool_versions
 
 Json = dict[str, Any]
 RECORD = "batch.json"
+WRITTEN = ("results.csv", "results.parquet", "report.json", "map.svg")
 _MARK = '"schema": "shardproof/batch/'
 
 
@@ -74,7 +75,7 @@ def claim_folder(folder: Path, resume: bool, force: bool) -> None:
     if not (resume and (is_batch(folder) or _just_begun(folder))):
         check_free(folder, force)
         make_folder(folder)
-        discard(folder, RECORD)
+        discard(folder, RECORD, *(WRITTEN if is_batch(folder) else ()))
 
 
 def is_batch(folder: Path) -> bool:

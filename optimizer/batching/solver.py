@@ -80,16 +80,20 @@ class Solver:
         try:
             instance = validate(job.variants.with_settings(task.settings), Instance, str(job.origin))
         except InputError as error:
-            return failure(number, None, str(error))
+            return failure(number, None, self._sentence(error))
         key = key_of(instance, job.options)
         if key in job.finished:
             return Solved(number, key, None, None)
         try:
             return self._solved(number, key, instance)
         except InputError as error:
-            return failure(number, key, str(error))
+            return failure(number, key, self._sentence(error))
         except VerificationError as error:
             return failure(number, key, f"our own answer failed its verification: {error}; please report it with the instance")
+
+    def _sentence(self, error: InputError) -> str:
+        """The refusal with the instance file's name alone, so that it is the same wherever the file lies."""
+        return str(error).replace(str(self.job.origin), self.job.origin.name)
 
     def _solved(self, number: int, key: str, instance: Instance) -> Solved:
         options, started = self.job.options, time.monotonic()
