@@ -22,6 +22,7 @@ import optimizer.completion
 import optimizer.encoding.elastic
 import optimizer.encoding.master
 import optimizer.enumerate
+import optimizer.look
 import optimizer.placing.prices
 import optimizer.placing.rounding
 import optimizer.placing.solve
@@ -46,6 +47,14 @@ LARGE = (71, 83, 200, 224)  # with large layers, arguments on placements are sou
 EPSILON_PPM = 50_000
 
 Patch = pytest.MonkeyPatch
+
+
+@pytest.fixture(autouse=True)
+def _nothing_remembered() -> Iterator[None]:
+    """What a solver said before is not remembered, nor what it says here."""
+    solve_placement.cache_clear()
+    yield
+    solve_placement.cache_clear()
 
 
 def reversed_objective(model: Any) -> Any:
@@ -95,8 +104,8 @@ def cp_sat(patch: Patch, **lies: Any) -> None:
 
 
 def survey(patch: Patch, lie: Callable[[Survey], Survey]) -> None:
-    honest = optimizer.enumerate.survey
-    patch.setattr(optimizer.enumerate, "survey", lambda *args: lie(honest(*args)))
+    honest = optimizer.look.survey
+    patch.setattr(optimizer.look, "survey", lambda *args: lie(honest(*args)))
 
 
 def lying_floors(patch: Patch, factor: int) -> None:
