@@ -12,7 +12,7 @@ from optimizer.batching.columns import COLUMNS
 from optimizer.batching.journal import Journal
 from optimizer.batching.request import Batch, Shard, claim_folder, write_record
 from optimizer.batching.schedule import plan, share
-from optimizer.batching.solver import Job, Solved, Task
+from optimizer.batching.solver import Job, Solved, Task, sentence
 from optimizer.batching.table import head_text, records, rows_of, write_tables
 from optimizer.batching.variants import Variants
 from optimizer.batching.workers import Crew
@@ -135,7 +135,7 @@ def list_variants(batch: Batch, progress: Progress) -> Json:
         try:
             validate(variants.data(number), Instance, str(batch.origin))
         except InputError as refusal:
-            error = str(refusal)
+            error = sentence(refusal, batch.origin)
         named = {"scenario": variants.scenario(number)} if variants.has_scenarios else {}
         listed.append({"variant": number + 1, **named, **{s.path: s.text for s in variants.settings(number)}, "error": error})
         if number % 1000 == 999:

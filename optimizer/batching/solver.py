@@ -80,20 +80,16 @@ class Solver:
         try:
             instance = validate(job.variants.with_settings(task.settings), Instance, str(job.origin))
         except InputError as error:
-            return failure(number, None, self._sentence(error))
+            return failure(number, None, sentence(error, job.origin))
         key = key_of(instance, job.options)
         if key in job.finished:
             return Solved(number, key, None, None)
         try:
             return self._solved(number, key, instance)
         except InputError as error:
-            return failure(number, key, self._sentence(error))
+            return failure(number, key, sentence(error, job.origin))
         except VerificationError as error:
             return failure(number, key, f"our own answer failed its verification: {error}; please report it with the instance")
-
-    def _sentence(self, error: InputError) -> str:
-        """The refusal with the instance file's name alone, so that it is the same wherever the file lies."""
-        return str(error).replace(str(self.job.origin), self.job.origin.name)
 
     def _solved(self, number: int, key: str, instance: Instance) -> Solved:
         options, started = self.job.options, time.monotonic()
@@ -136,3 +132,8 @@ def key_of(instance: Instance, options: Options) -> str:
 def failure(number: int, key: str | None, sentence: str) -> Solved:
     """The row of a variant that could not be solved."""
     return Solved(number, key, {"status": FAILED, "error": sentence}, None)
+
+
+def sentence(error: InputError, origin: Path) -> str:
+    """A refusal with the instance file's name alone, so that it is the same wherever the file lies."""
+    return str(error).replace(str(origin), origin.name)
