@@ -5,9 +5,10 @@ of a strategy is a lower bound there too, and what does not fit its memory fits 
 one machine look at the few strategies that may matter to each, and the rest is disposed of once.
 """
 
+from bisect import bisect_right
 from collections.abc import Iterator
 from heapq import heapify, heappop, heappush
-from itertools import count
+from itertools import accumulate, count
 from typing import NamedTuple
 
 from models.bounds import Bounds
@@ -51,6 +52,10 @@ class Landscape:
         self.steps = 0
         """strategies and blocks, as the effort of an enumeration counts them"""
         self._by_need: list[_Part] = []
+        self._up_to: list[int] = [0]
+        """strategies of the first so many of those"""
+        self._latest: tuple[int, list[tuple[int, Strategy]]] | None = None
+        """how many of those were looked at one by one last, and what came of it"""
         self._queue: list[tuple[int, int, _Part | _Sided | Strategy]] = []
         self._numbers = count()
         self._found: list[tuple[int, Strategy]] = []
@@ -90,6 +95,7 @@ class Landscape:
         self._queue = [(self._value(p, self.floors.step_ns(p.block, p.microbatches)), next(self._numbers), p) for p in parts]
         heapify(self._queue)
         self._by_need = sorted(parts, key=lambda p: p.need_bytes)
+        self._up_to = list(accumulate((len(p.block.sides) * len(p.block.orders) for p in self._by_need), initial=0))
         return True
 
     def _value(self, part: _Part, step_ns: int) -> int:
@@ -98,16 +104,18 @@ class Landscape:
 
     def _few(self, memory: int) -> list[tuple[int, Strategy]] | None:
         """The strategies that `memory` may admit, by their bounds; None where they are many."""
-        found = list[tuple[int, Strategy]]()
-        for part in self._by_need:
-            if part.need_bytes > memory:
-                break
-            if len(found) > FEW:
-                return None
-            for side in part.block.sides:
-                bound = self._value(part, self.floors.step_ns(part.block, part.microbatches, side))
-                found += [(bound, part.block.strategy(part.microbatches, side, order)) for order in part.block.orders]
-        return sorted(found)
+        parts = bisect_right(self._by_need, memory, key=lambda part: part.need_bytes)
+        if self._up_to[parts] > FEW:
+            return None
+        if self._latest is None or self._latest[0] != parts:
+            self._latest = parts, sorted(s for part in self._by_need[:parts] for s in self._strategies_of(part))
+        return self._latest[1]
+
+    def _strategies_of(self, part: _Part) -> Iterator[tuple[int, Strategy]]:
+        """All strategies of a part by the floors of their expert sides."""
+        for side in part.block.sides:
+            bound = self._value(part, self.floors.step_ns(part.block, part.microbatches, side))
+            yield from ((bound, part.block.strategy(part.microbatches, side, order)) for order in part.block.orders)
 
     def _all(self) -> Iterator[tuple[int, Strategy | None]]:
         """Every strategy that fits the relaxed memory, ascending; worked out once, as far as it is asked for."""
@@ -155,13 +163,22 @@ class _Needs:
         self._distinct = instance.architecture.distinct_layers()
         self._weights: dict[tuple[int, tuple[Side, ...]], int] = {}
         self._cache: dict[tuple[int, int], int] = {}
+        self._stages: dict[tuple[int, bool, int, int, bool], tuple[int, int]] = {}
 
     def least(self, block: Block, microbatches: int) -> int:
         """max over stages >= fixed + ceil((weights + KV cache + embedding + head) / PP), bytes of one GPU."""
-        shape = self.terms.shape(block.strategy(microbatches, block.sides[0], block.orders[0]))
-        fixed, first, last = self.terms.stage_bytes(shape, block.pp == 1)
+        fixed, ends = self._stage_bytes(block, microbatches)
         cache = self._cache_bytes(block.tp, block.cp) * (self.sequences // (block.replicas * block.dp))
-        return fixed + ceil_div(self._weight_bytes(block) + cache + first + last, block.pp)
+        return fixed + ceil_div(self._weight_bytes(block) + cache + ends, block.pp)
+
+    def _stage_bytes(self, block: Block, microbatches: int) -> tuple[int, int]:
+        """What every stage takes besides layers, and what embedding and head add."""
+        key = block.replicas * block.dp * microbatches, block.dp > 1, block.tp, block.cp, block.pp == 1
+        if key not in self._stages:
+            shape = self.terms.shape(block.strategy(microbatches, block.sides[0], block.orders[0]))
+            fixed, first, last = self.terms.stage_bytes(shape, block.pp == 1)
+            self._stages[key] = fixed, first + last
+        return self._stages[key]
 
     def _weight_bytes(self, block: Block) -> int:
         """All layers, with the expert side that takes least."""
