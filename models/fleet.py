@@ -5,8 +5,10 @@ decode workers serve them in turn, so what they yield together is the lesser of 
 numbers; what a worker's rate is worth (queueing margins, output tokens per request) is in the rate already.
 """
 
+from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from itertools import product
+from operator import add
 from typing import Annotated, Literal, NamedTuple, Self
 
 from pydantic import Field, model_validator
@@ -18,7 +20,7 @@ from models.units import MicroUsdPerHour
 
 Role = Literal["aggregated", "prefill", "decode"]
 ROLES: tuple[Role, ...] = ("aggregated", "prefill", "decode")
-MOST_STEPS = 200_000_000  # of the tables of one problem
+MOST_STEPS = 60_000_000  # of the tables of one problem: 7,700 GPUs in one pool, some seconds
 
 
 class GpuPool(Record):
@@ -124,17 +126,16 @@ class Tables:
 
     def _fill(self, shapes: Sequence[int]) -> list[int]:
         """The most rate of these shapes within each budget."""
-        workers = [self.problem.workers[n] for n in shapes]
+        workers = [(w.pool, w.gpus, w.gpus * self.strides[w.pool], w.rate) for w in (self.problem.workers[n] for n in shapes)]
         found = [0] * self.budgets
         for place, budget in enumerate(product(*map(range, self.sizes))):
             best = 0
             for n, have in enumerate(budget):
                 if have and found[place - self.strides[n]] > best:
                     best = found[place - self.strides[n]]
-            for worker in workers:
-                if budget[worker.pool] >= worker.gpus:
-                    rate = found[place - worker.gpus * self.strides[worker.pool]] + worker.rate
-                    best = max(best, rate)
+            for pool, gpus, less, rate in workers:
+                if budget[pool] >= gpus and found[place - less] + rate > best:
+                    best = found[place - less] + rate
             found[place] = best
         return found
 
@@ -143,19 +144,34 @@ class Tables:
         parts = (range(0, (have + 1) * stride, stride) for have, stride in zip(self.budget(place), self.strides, strict=True))
         return ((one, place - one) for one in map(sum, product(*parts)))
 
+    def _runs(self, place: int) -> Iterator[tuple[int, int, int]]:
+        """The same, of the last pool all ways together: of n GPUs there, parts one + k and other + n - k, for k = 0..n."""
+        *others, n = self.budget(place)
+        parts = (range(0, (have + 1) * stride, stride) for have, stride in zip(others, self.strides[:-1], strict=True))
+        return ((one, place - n - one, n) for one in map(sum, product(*parts)))
+
     def budget(self, place: int) -> Budget:
         """The budget at a place of the tables."""
         return tuple(place // stride % size for stride, size in zip(self.strides, self.sizes, strict=True))
 
     def paired(self) -> list[int]:
         """The most that prefill and decode workers yield together within each budget: max over splits of min."""
+        return [max(self._crossing(*run) for run in self._runs(place)) for place in range(self.budgets)]
+
+    def _crossing(self, one: int, other: int, n: int) -> int:
+        """The most of min over a run: prefill does not fall with k and decode does not rise, so it is where they cross."""
         prefill, decode = self.of["prefill"], self.of["decode"]
-        return [max(min(prefill[a], decode[b]) for a, b in self.splits(place)) for place in range(self.budgets)]
+        k = bisect_left(range(n + 1), True, key=lambda k: prefill[one + k] >= decode[other + n - k])
+        return max(prefill[one + k - 1] if k > 0 else 0, decode[other + n - k] if k <= n else 0)
 
     def joint(self) -> list[int]:
         """The most that any fleet yields within each budget: max over splits of aggregated + paired."""
-        aggregated, paired = self.of["aggregated"], self.paired()
-        return [max(aggregated[a] + paired[b] for a, b in self.splits(place)) for place in range(self.budgets)]
+        alone, paired = self.of["aggregated"], self.paired()
+
+        def sums(one: int, other: int, n: int) -> Iterator[int]:
+            return map(add, alone[one : one + n + 1], reversed(paired[other : other + n + 1]))
+
+        return [max(max(sums(*run)) for run in self._runs(place)) for place in range(self.budgets)]
 
 
 def best_value(problem: FleetProblem, joint: Sequence[int], tables: Tables) -> int | None:
@@ -168,9 +184,10 @@ def best_value(problem: FleetProblem, joint: Sequence[int], tables: Tables) -> i
 
 
 def undominated(problem: FleetProblem, role: Role) -> list[int]:
-    """Shapes of a role of which no other has as much rate on as few GPUs of the same pool; of equals the first."""
+    """Shapes of a role that fit their pool, and of which no other there has as much rate on as few GPUs; of equals the first."""
     least: dict[tuple[int, int], int] = {}
-    order = sorted((n for n, w in enumerate(problem.workers) if w.role == role), key=lambda n: (_size(problem, n), n))
+    fitting = (n for n, w in enumerate(problem.workers) if w.role == role and w.gpus <= problem.pools[w.pool].gpus)
+    order = sorted(fitting, key=lambda n: (_size(problem, n), n))
     best: dict[int, int] = {}
     for n in order:
         worker = problem.workers[n]

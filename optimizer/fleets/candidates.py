@@ -5,6 +5,7 @@ make the name. Rates become whole millionths of an output token per second, roun
 """
 
 import csv
+import re
 from collections.abc import Iterable, Iterator
 from decimal import Decimal
 from fractions import Fraction
@@ -20,6 +21,10 @@ from optimizer.reading import read_text
 
 MICRO = 10**6
 NEEDED = ("role", "num_total_gpus", "seq/s", "tokens/s")
+MOST_ROWS = 100_000  # as many as a problem may have
+MOST_DIGITS = 60  # characters of one number
+LARGEST_RATE = 10**30
+_NUMBER = re.compile(r"(\d+\.?\d*|\.\d+)(e[+-]?\d{1,3})?", re.ASCII | re.IGNORECASE)
 
 
 class Worth(NamedTuple):
@@ -34,42 +39,72 @@ class Worth(NamedTuple):
 
 def read_candidates(files: Iterable[Path], worth: Worth) -> tuple[Worker, ...]:
     """The rows of all files, in order. Raises InputError naming file, line, column and remedy."""
-    return tuple(worker for path in files for worker in _workers(path, worth))
+    found: list[Worker] = []
+    for path in files:
+        before = len(found)
+        for where, row in _rows(path):
+            if len(found) == MOST_ROWS:
+                raise InputError(f"{where}: more than {MOST_ROWS} rows in all; keep the best of them")
+            found.append(_worker(row, where, worth))
+        if len(found) == before:
+            raise InputError(f"{path}: holds no rows below its header; add a shape of worker")
+    return tuple(found)
 
 
-def _workers(path: Path, worth: Worth) -> Iterator[Worker]:
-    rows = csv.DictReader(StringIO(read_text(path)))
-    missing = [name for name in NEEDED if name not in (rows.fieldnames or ())]
-    if missing:
-        raise InputError(f"{path}: no column {missing[0]}; give {', '.join(NEEDED)}")
-    for row in rows:
-        where = f"{path}: line {rows.line_num}"
-        role, gpus = row["role"], row["num_total_gpus"]
-        rate = _number(row["tokens/s" if role == "aggregated" else "seq/s"], where)
-        share = {"prefill": worth.prefill_ppm, "decode": worth.decode_ppm}.get(role or "", MICRO)
-        tokens = 1 if role == "aggregated" else worth.output_tokens
-        name = (
-            " ".join(text for text in (row.get("parallel"), f"bs{row['bs']}" if row.get("bs") else None) if text) or f"row {rows.line_num}"
-        )
-        try:
-            yield Worker.model_validate({"name": name, "role": role, "gpus": _whole(gpus, where), "rate": int(rate * tokens * share)})
-        except ValidationError as error:
-            wrong = error.errors()[0]
-            raise InputError(f"{where}: {'.'.join(map(str, wrong['loc']))}: {wrong['msg']}; correct it") from error
-
-
-def _number(text: str | None, where: str) -> Fraction:
-    """A finite number >= 0, exactly."""
+def _rows(path: Path) -> Iterator[tuple[str, dict[str, str]]]:
+    """The rows of a file, cells stripped, each with where it stands; blank lines are left out."""
+    lines = csv.reader(StringIO(read_text(path).removeprefix("\ufeff"), newline=""), strict=True, skipinitialspace=True)
+    header: list[str] = []
     try:
-        value = Decimal(text or "")
-    except ArithmeticError:
-        value = Decimal(-1)
-    if not value.is_finite() or value < 0 or abs(value.adjusted()) > 30:
-        raise InputError(f"{where}: {(text or '')[:40]!r} is not a rate; write a number >= 0")
+        for cells in lines:
+            if cells in ([], [""]):
+                continue
+            if not header:
+                header = _checked_header([cell.strip() for cell in cells], path)
+                continue
+            where = f"{path}: line {lines.line_num}"
+            if len(cells) != len(header):
+                raise InputError(f"{where}: has {len(cells)} values for {len(header)} columns; give one for each, or an empty one")
+            yield where, dict(zip(header, (cell.strip() for cell in cells), strict=True))
+    except csv.Error as error:
+        raise InputError(f"{path}: line {lines.line_num}: not CSV ({error}); correct it there") from error
+    _checked_header(header, path)
+
+
+def _checked_header(header: list[str], path: Path) -> list[str]:
+    for name in NEEDED:
+        if header.count(name) != 1:
+            wrong = f"{header.count(name)} columns are {name}" if name in header else f"no column {name}"
+            raise InputError(f"{path}: {wrong}; give {', '.join(NEEDED)}, each once")
+    return header
+
+
+def _worker(row: dict[str, str], where: str, worth: Worth) -> Worker:
+    role, share = row["role"], {"prefill": worth.prefill_ppm, "decode": worth.decode_ppm}
+    rate = _number(row, "tokens/s" if role == "aggregated" else "seq/s", where)
+    tokens = 1 if role == "aggregated" else worth.output_tokens
+    batch = f"bs{row['bs']}" if row.get("bs") else None
+    name = " ".join(text for text in (row.get("parallel"), batch) if text) or f"row {where.rpartition(' ')[2]}"
+    fields = {"name": name, "role": role, "gpus": _whole(row, where), "rate": int(rate * tokens * share.get(role, MICRO))}
+    try:
+        return Worker.model_validate(fields)
+    except ValidationError as error:
+        wrong = error.errors()[0]
+        reason = wrong["msg"].removeprefix("Value error, ")
+        raise InputError(f"{where}: {'.'.join(map(str, wrong['loc']))}: {reason[:1].lower()}{reason[1:]}; correct it") from error
+
+
+def _number(row: dict[str, str], column: str, where: str) -> Fraction:
+    """A number from 0 to the largest rate, exactly."""
+    text = row[column]
+    value = Decimal(text) if len(text) <= MOST_DIGITS and _NUMBER.fullmatch(text) else None
+    if value is None or value > LARGEST_RATE:
+        raise InputError(f"{where}: {column} {text[:40]!r} is not a rate; write a number from 0 to 1e30")
     return Fraction(value)
 
 
-def _whole(text: str | None, where: str) -> int:
-    if not (text and text.isascii() and text.isdecimal() and len(text) <= 9):
-        raise InputError(f"{where}: num_total_gpus {(text or '')[:40]!r} is not a number of GPUs; write a whole one")
+def _whole(row: dict[str, str], where: str) -> int:
+    text = row["num_total_gpus"]
+    if not (text.isascii() and text.isdecimal() and len(text) <= 9):
+        raise InputError(f"{where}: num_total_gpus {text[:40]!r} is not a number of GPUs; write a whole one")
     return int(text)

@@ -7,7 +7,7 @@ from typing import Any, Literal, NamedTuple
 
 from pydantic import ValidationError
 
-from models.certificate import Certificate
+from models.certificate import Certificate, NotACertificate
 from models.errors import InputError, VerificationError
 from models.fleet import FleetProblem, GpuPool, Tables, value_of_fleet, yield_of
 from models.fleet_claim import FleetClaim
@@ -19,7 +19,6 @@ from optimizer.output import check_replaceable, write_file
 from optimizer.versions import tool_versions
 
 Json = dict[str, Any]
-
 
 UNITS = {"rate": "micro-tokens/s", "gpus": "GPUs", "cost": "micro-USD/h"}
 
@@ -57,10 +56,13 @@ def run_fleet(files: list[Path], wanted: Wanted, certificate: Path | None, force
         facts=(),
         provenance={"route": "tables"},
     )
-    verdict = check(proof)
+    text = proof.text()
+    try:
+        verdict = check(text)
+    except NotACertificate as error:
+        raise InputError(f"the certificate of {len(workers)} rows is too large to be read ({error}); use fewer rows") from error
     if not verdict.valid:
         raise VerificationError(f"{verdict.where}: {verdict.reason}")
-    text = proof.text()
     if certificate is not None:
         write_file(certificate, text)
     return {
@@ -78,8 +80,9 @@ def run_fleet(files: list[Path], wanted: Wanted, certificate: Path | None, force
 def _assumptions(files: list[Path], wanted: Wanted) -> list[str]:
     """What the figures rest on."""
     kept = f"{wanted.worth.prefill_ppm / 1e4:g} % of the prefill and {wanted.worth.decode_ppm / 1e4:g} % of the decode workers' requests/s"
+    names = ", ".join(path.name.encode(errors="backslashreplace").decode() for path in files)
     return [
-        f"Rates of the workers are those of {', '.join(path.name for path in files)}, taken as they are.",
+        f"Rates of the workers are those of {names}, taken as they are.",
         f"Disaggregated workers serve the lesser of {kept}; a request yields {wanted.worth.output_tokens} tokens.",
         "Workers run side by side behind a router and share nothing but the number of GPUs.",
     ]
@@ -94,10 +97,7 @@ def _answer(claim: FleetClaim) -> Json:
     found = yield_of(problem, claim.fleet)
     workers = [(problem.workers[c.worker], c.count) for c in claim.fleet]
     return {
-        "objective": {
-            "name": problem.objective,
-            "unit": {"rate": "micro-tokens/s", "gpus": "GPUs", "cost": "micro-USD/h"}[problem.objective],
-        },
+        "objective": {"name": problem.objective, "unit": UNITS[problem.objective]},
         "value": value_of_fleet(problem, found),
         "bound": claim.bound,
         "gpus": have,
