@@ -11,6 +11,7 @@ from pydantic import Field, JsonValue, ValidationError
 
 from models.arguments import Argument
 from models.expert_map import ExpertMap
+from models.fleet_claim import FleetClaim
 from models.instance import Instance
 from models.packing import MOST_DIGITS, Natural, Problem, Refused
 from models.record import Name, Record, StopAtFirst
@@ -123,7 +124,7 @@ class Placement(Record):
     argument: Argument | None
 
 
-Claimed = Annotated[Optimal | Bounded | Infeasible | Broken | Placement | ExpertMap, Field(discriminator="kind")]
+Claimed = Annotated[Optimal | Bounded | Infeasible | Broken | Placement | ExpertMap | FleetClaim, Field(discriminator="kind")]
 
 
 class Fact(Record):
@@ -212,7 +213,8 @@ def _refuse(text: str) -> Any:
 
 
 _TAGGED = ("claim", "argument", "together", "apart", "fewer", "more")
-_TAGS = ("optimal", "bounded", "infeasible", "broken", "placement", "expert_map", "prices", "split", "branch", "steps", "counts", "nodes")
+_CLAIMS = ("optimal", "bounded", "infeasible", "broken", "placement", "expert_map", "fleet")
+_TAGS = (*_CLAIMS, "prices", "split", "branch", "steps", "counts", "nodes")
 
 
 def _place(location: Sequence[str | int]) -> str:

@@ -10,20 +10,19 @@ from typing import NamedTuple
 
 from models.arguments import Budget, refute
 from models.bounds import Bounds
-from models.certificate import Bounded, Broken, Certificate, Infeasible, Optimal, Placement, PricedPlan, parse
+from models.certificate import Bounded, Broken, Certificate, Infeasible, Optimal, PricedPlan, parse
 from models.enumeration import Block, blocks
 from models.errors import VerificationError
 from models.evaluate import evaluate
-from models.expert_map import ExpertMap, examine
 from models.floors import Floors, root_bound
 from models.instance import Instance
 from models.landscape import Landscape
 from models.objective import Value, value_of
 from models.packing import Problem, RankClass, Refused
 from models.placement import Proved
-from models.placement_claim import examine_placement
 from models.relaxation import relaxes
 from models.rules import Violation, longest_step, strategy_violations, violations
+from models.standalone import Standalone, examine_alone
 from models.strategy import Strategy
 from models.terms import Terms
 
@@ -85,14 +84,9 @@ class _Checker:
 
     def run(self) -> Counter[str]:
         """Raises Refused at the first part that does not hold."""
-        if isinstance(self.claim, Placement):
+        if isinstance(self.claim, Standalone):
             self._about_no_instance()
-            examine_placement(self.claim, self.budget)
-            return self.tally
-        if isinstance(self.claim, ExpertMap):
-            self._about_no_instance()
-            for n, layer in enumerate(self.claim.layers):
-                examine(self.claim.setting, layer, self.budget, f"claim.layers.{n}")
+            examine_alone(self.claim, self.budget)
             return self.tally
         self.instance = self._instance()
         self.terms = Terms(self.instance)
@@ -111,12 +105,12 @@ class _Checker:
         return self.tally
 
     def _about_no_instance(self) -> None:
-        """A placement claim stands alone: what else the file holds would go unexamined."""
+        """Such a claim stands alone: what else the file holds would go unexamined."""
         stated = self.certificate
         present = {"instance_sha256": stated.instance_sha256, "instance": stated.instance or self.given, "facts": stated.facts or None}
         for where, value in present.items():
             if value is not None:
-                raise Refused("a claim about a placement problem is about no instance", where)
+                raise Refused("a claim of this kind is about no instance", where)
 
     def _instance(self) -> Instance:
         """The instance that the certificate is about: the given one or the one inside, of the stated hash."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from optimizer.batch import batch
+from optimizer.fleet import fleet
 from optimizer.inputs import calibrate, catalogue, import_model, import_tables, schema
 from optimizer.outcomes import EXIT_OF_PROOF, EXIT_OF_SEARCH, INFEASIBLE, REFUTED, outcomes, progress
 from optimizer.place import place
@@ -21,6 +22,7 @@ PLAIN: dict[str, Any] = {"no_args_is_help": True, "rich_markup_mode": None}
 app = typer.Typer(**PLAIN, add_completion=False, pretty_exceptions_enable=False, context_settings={"help_option_names": ["-h", "--help"]})
 app.add_typer(batch, name="batch")
 app.command()(place)
+app.command()(fleet)
 app.command()(catalogue)
 app.command()(calibrate)
 app.command("import-model")(import_model)

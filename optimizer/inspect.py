@@ -8,9 +8,11 @@ from models.certificate import Bounded, Broken, Certificate, Infeasible, NotACer
 from models.errors import InputError
 from models.evaluate import COST_MODEL_ASSUMPTIONS
 from models.expert_map import ExpertMap
+from models.fleet_claim import FleetClaim
 from models.instance import Instance
 from models.objective import UNITS
 from models.packing import Refused
+from models.standalone import Standalone
 from models.strategy import PlanFile, Strategy, fill_degrees
 from optimizer.check import Verdict, check
 from optimizer.reading import read_record, read_text
@@ -106,7 +108,7 @@ def _claim_json(certificate: Certificate, instance: Instance | None) -> Json:
     """The claim without plans and arguments."""
     claim = certificate.claim
     found: Json = {"kind": claim.kind, "facts": len(certificate.facts)}
-    if instance is not None and not isinstance(claim, Placement | ExpertMap):
+    if instance is not None and not isinstance(claim, Standalone):
         found |= {"space": instance.space.name, "objective": instance.objective.name, "unit": UNITS[instance.objective.name]}
     match claim:
         case Optimal():
@@ -126,6 +128,13 @@ def _claim_json(certificate: Certificate, instance: Instance | None) -> Json:
                 "value": max(values),
                 "bound": max(bounds),
                 "gap_pct": max(100 * (v - b) / b for v, b in zip(values, bounds, strict=True)),
+            }
+        case FleetClaim():
+            found |= {
+                "value": claim.value,
+                "bound": claim.bound,
+                "objective": claim.problem.objective,
+                "gpus": sum(p.gpus for p in claim.problem.pools),
             }
     if isinstance(claim, Optimal | Bounded):
         found["plans"] = [{"label": p.plan.strategy.label(), "value": p.value} for p in claim.plans]
@@ -165,6 +174,20 @@ def _sentence(claim: Json) -> str:
             return f"the plan {claim['plan']} breaks {', '.join(claim['rules'])}"
         case "expert_map":
             return f"each of {claim['layers']} layers is placed within {claim['gap_pct']:.3f} % of any other placement"
+        case "fleet":
+            return _fleet_sentence(claim)
         case _:
             value = "" if claim["value"] is None else f", and a placement with {claim['value']:,} is listed"
             return f"no placement is below {claim['bound']:,}{value}"
+
+
+def _fleet_sentence(claim: Json) -> str:
+    if claim["bound"] is None:
+        return f"no fleet on {claim['gpus']} GPUs reaches the load"
+    listed = "" if claim["value"] is None else f", and one with {claim['value']:,} is listed"
+    said = {
+        "rate": "yields more than",
+        "gpus": "reaches the load on fewer GPUs than",
+        "cost": "reaches the load for less per hour, in micro-USD, than",
+    }
+    return f"no fleet on {claim['gpus']} GPUs {said[claim['objective']]} {claim['bound']:,}{listed}"

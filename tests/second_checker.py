@@ -9,6 +9,7 @@ from functools import cache
 from hashlib import sha256
 
 from second_arguments import placement, refutes, shape_of
+from second_fleets import fleet
 from second_grammar import Json, No, need, read
 from second_maps import expert_map
 
@@ -22,6 +23,7 @@ from models.operators import dense_width
 from models.strategy import Plan, Strategy
 
 Facts = dict[tuple[tuple[int, ...], int], int]
+STANDALONE = {"placement": placement, "expert_map": expert_map, "fleet": fleet}
 
 
 def verdict(text: str, instance_text: str | None = None) -> tuple[bool, str]:
@@ -29,9 +31,9 @@ def verdict(text: str, instance_text: str | None = None) -> tuple[bool, str]:
     try:
         certificate = read(text)
         claim, facts, parts = certificate["claim"], certificate["facts"], (certificate["instance_sha256"], certificate["instance"])
-        if claim["kind"] in ("placement", "expert_map"):
-            need((*parts, facts, instance_text) == (None, None, [], None), "a placement is about no instance")
-            (placement if claim["kind"] == "placement" else expert_map)(claim)
+        if claim["kind"] in STANDALONE:
+            need((*parts, facts, instance_text) == (None, None, [], None), f"a claim {claim['kind']} is about no instance")
+            STANDALONE[claim["kind"]](claim)
         else:
             i = instance_of(*parts, instance_text)
             shown = dict(proved(i, fact) for fact in sorted(facts, key=lambda fact: fact["least"]))

@@ -1,6 +1,7 @@
 """The grammar of certificates as the second checker reads it, from docs/certificate.md alone."""
 
 import json
+from types import FunctionType
 from typing import Any
 
 from models.strategy import DEGREES, ORDERS
@@ -46,7 +47,7 @@ def depth(x: Json) -> int:
 
 
 def fits(shape: Any, x: Json) -> bool:
-    """A tuple holds alternatives, a list the shape of every element; a name that ends in "=" may be left out."""
+    """A tuple holds alternatives, a list the shape of every element; a name that ends in "=" may be left out; a function says itself."""
     match shape:
         case tuple():
             return any(fits(s, x) for s in shape)
@@ -59,6 +60,8 @@ def fits(shape: Any, x: Json) -> bool:
             return type(x) is int and x in shape
         case type():
             return type(x) is shape
+        case FunctionType():
+            return bool(shape(x))
     return type(x) is type(shape) and bool(x == shape)
 
 
@@ -84,6 +87,16 @@ SETTING = {"ranks": POSITIVE, "slots": POSITIVE, "nodes=": POSITIVE, "dispatch="
 LAYER = {"layer": NATURAL, "loads": [[NATURAL]], "placement": [[NATURAL]], "values": [NATURAL], "bounds": [NATURAL]}
 LAYER |= {"fixed=": (None, [NATURAL]), "homes=": (None, [NATURAL]), "off_home_ppm=": MAYBE}
 LAYER |= {"facts=": [{"workload": NATURAL, "least": POSITIVE, "argument": (*ARGUMENT, STEPS, COUNTS, NODES)}]}
+
+
+def name(x: Json) -> bool:
+    return isinstance(x, str) and 1 <= len(x) <= 120 and x.isprintable()
+
+
+GPUS = range(1, 65_537)
+POOL = {"name": name, "gpus": GPUS, "price_uusd_per_gpu_hour=": range(10**18 + 1)}
+WORKER = {"name": name, "role": ("aggregated", "prefill", "decode"), "pool=": NATURAL, "gpus": GPUS, "rate": NATURAL}
+FLEET = {"pools": [POOL], "workers": [WORKER], "objective=": ("rate", "gpus", "cost"), "load=": MAYBE}
 PLANS = {"plans": [PRICED], "refuted": (None, PRICED)}
 CLAIM = (
     {"kind": "optimal", "value": NATURAL, "complete_to": NATURAL, "strategies": NATURAL, **PLANS},
@@ -93,6 +106,7 @@ CLAIM = (
     {"kind": "placement", "problem": PROBLEM, "placement": (None, [[NATURAL]]), "value": MAYBE}
     | {"bound": NATURAL, "argument": (None, *ARGUMENT)},
     {"kind": "expert_map", "setting": SETTING, "layers": [LAYER]},
+    {"kind": "fleet", "problem": FLEET, "fleet": (None, [{"worker": NATURAL, "count": GPUS}]), "value": MAYBE, "bound": MAYBE},
 )
 CERTIFICATE = {"format": "shardproof-certificate/1", "cost_model": "shardproof-cost/2", "instance_sha256": (None, str)} | {
     "instance": (None, dict),

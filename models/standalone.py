@@ -1,8 +1,24 @@
-"""What a certificate about one placement problem must show."""
+"""Claims about no instance - one placement problem, an expert map, a fleet - and what each must show."""
 
 from models.arguments import Budget, refute
 from models.certificate import Placement
+from models.expert_map import ExpertMap, examine
+from models.fleet_claim import FleetClaim, examine_fleet
 from models.packing import Refused, closed_bound, value_of_placement
+
+Standalone = Placement | ExpertMap | FleetClaim
+
+
+def examine_alone(claim: Standalone, budget: Budget) -> None:
+    """Raises Refused at the first part of the claim that does not hold."""
+    match claim:
+        case Placement():
+            examine_placement(claim, budget)
+        case ExpertMap():
+            for n, layer in enumerate(claim.layers):
+                examine(claim.setting, layer, budget, f"claim.layers.{n}")
+        case FleetClaim():
+            examine_fleet(claim)
 
 
 def examine_placement(claim: Placement, budget: Budget) -> None:

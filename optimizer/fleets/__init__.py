@@ -1,0 +1,1 @@
+"""Fleets of workers: the best mix, found and written as a claim."""
