@@ -11,8 +11,9 @@ from models.errors import InputError
 
 
 def to_json(value: Any) -> str:
-    """Stable JSON: the order of insertion, two spaces, one final newline."""
-    return json.dumps(value, indent=2, ensure_ascii=False) + "\n"
+    """Stable JSON: the order of insertion, two spaces, one final newline; what is no Unicode, as in a file's name, is escaped."""
+    text = json.dumps(value, indent=2, ensure_ascii=False) + "\n"
+    return text.encode(errors="backslashreplace").decode()
 
 
 def check_free(folder: Path, force: bool) -> None:

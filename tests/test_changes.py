@@ -1,6 +1,7 @@
 """Changes along a line: found where ties form a chain, and narrowed down to neighbouring values with nothing unproved said."""
 
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -33,7 +34,7 @@ def narrowed(winners: Best, *values: int) -> list[tuple[int, int, list[str], lis
     def solve(wanted: list[tuple[Setting, ...]]) -> list[Row]:
         return [row(-1, int(settings[-1].text), winners(int(settings[-1].text))) for settings in wanted]
 
-    found = sharpen(brackets(variants(*values), rows(winners, *values), 0, best), best, solve)
+    found = sharpen(brackets(variants(*values), rows(winners, *values), 0, best), best, solve, 1000)
     assert all(b.sharp for b in found)
     return [(b.low, b.high, sorted(b.held), sorted(best(b.after))) for b in sorted(found, key=lambda b: b.low)]
 
@@ -73,7 +74,7 @@ def test_one_strategy_optimal_everywhere_is_no_change_whatever_ties_with_it() ->
 
 def test_a_middle_that_is_not_proved_leaves_the_bracket_as_it_is() -> None:
     found = brackets(variants(1, 1000), rows(lambda v: ("A",) if v < 500 else ("B",), 1, 1000), 0, best)
-    left = sharpen(found, best, lambda wanted: [row(-1, 0, ("A",), "FEASIBLE") for _ in wanted])
+    left = sharpen(found, best, lambda wanted: [row(-1, 0, ("A",), "FEASIBLE") for _ in wanted], 10)
     assert left == found
     assert not left[0].sharp
 
@@ -84,3 +85,20 @@ def test_the_middle_lies_strictly_between(low: int, high: int) -> None:
     value, settings = Bracket(PATH, (), end, end, low, high, str(low), frozenset("A")).middle()
     assert min(low, high) < value < max(low, high)
     assert settings[-1].value == value
+
+
+def test_a_best_strategy_that_changes_at_every_value_ends_after_so_many_brackets() -> None:
+    solved: list[int] = []
+
+    def solve(wanted: list[tuple[Setting, ...]]) -> list[Row]:
+        values = [int(settings[-1].text) for settings in wanted]
+        solved.extend(values)
+        return [row(-1, value, (f"S{value}",)) for value in values]
+
+    found = sharpen(brackets(variants(1, 100_000), rows(lambda v: (f"S{v}",), 1, 100_000), 0, best), best, solve, 20)
+    assert sum(b.sharp for b in found) <= 20
+    assert len(solved) < 20 * 20
+    ends = sorted((b.low, b.high) for b in found)
+    assert ends[0][0] == 1
+    assert ends[-1][1] == 100_000
+    assert all(a[1] == b[0] for a, b in pairwise(ends))  # nothing is left out

@@ -95,10 +95,11 @@ def numeric(axis: Axis) -> bool:
     return len(axis.paths) == 1 and sum(number_of(axis.paths[0], text) is not None for (text,) in axis.rows) > 1
 
 
-def sharpen(open_: Sequence[Bracket], side: Side, solve: Callable[[list[tuple[Setting, ...]]], list[Row]]) -> list[Bracket]:
+def sharpen(open_: Sequence[Bracket], side: Side, solve: Callable[[list[tuple[Setting, ...]]], list[Row]], most: int) -> list[Bracket]:
     """Every bracket by bisection down to neighbouring values, both ends proved; all at once, one halving per round.
 
-    Where a third thing holds in between, each of its ends gets a bracket. One whose middle is not proved stays as it is.
+    Where a third thing holds in between, each of its ends gets a bracket. One whose middle is not proved stays as it is, and so
+    do those that come up once there are `most`.
     """
     done, todo = list[Bracket](), list(open_)
     while todo:
@@ -114,7 +115,8 @@ def sharpen(open_: Sequence[Bracket], side: Side, solve: Callable[[list[tuple[Se
             else:
                 todo.append(b._replace(after=row, high=value))
                 if not side(row) & side(b.after):
-                    todo.append(b._replace(before=row, low=value, held=side(row)))
+                    rest = b._replace(before=row, low=value, held=side(row))
+                    (todo if len(done) + len(waiting) + len(todo) < most else done).append(rest)
     return done
 
 

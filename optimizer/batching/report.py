@@ -76,7 +76,7 @@ def _bracketed(batch: Batch, rows: dict[int, Row], side: Side, most: int, probes
     """The changes along every numeric axis, the first `most` of them sharpened."""
     axes = [n for n, axis in enumerate(batch.variants.axes) if numeric(axis)]
     found = [b for n in axes for b in brackets(batch.variants, rows, n, side)]
-    return [*sharpen(found[:most], side, probes.solve), *found[most:]]
+    return [*sharpen(found[:most], side, probes.solve, most), *found[most:]]
 
 
 def _margins_json(rows: list[Row], batch: Batch, unit: str) -> Json:
