@@ -1,5 +1,6 @@
 """`batch report`: what the rows of a batch tell together, with further rows solved where the optimum changes."""
 
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -10,7 +11,7 @@ from optimizer.batching.axes import written
 from optimizer.batching.changes import Bracket, Side, best, brackets, numeric, optimal, sharpen, standing
 from optimizer.batching.margins import Gain, Margin, margins, margins_text
 from optimizer.batching.picture import write_map
-from optimizer.batching.probes import Probes
+from optimizer.batching.probes import SAY_EVERY_S, Probes
 from optimizer.batching.ranking import group, rank, tally
 from optimizer.batching.regret import Case, LeastRegret, least_regret
 from optimizer.batching.report_text import verdict
@@ -50,9 +51,8 @@ def run_report(folder: Path, wanted: Wanted, progress: Progress) -> Json:
         with Probes(batch, journal, wanted.workers, progress) as probes:
             reference = _bracketed(batch, rows, standing, wanted.changes, probes) if instance.reference else []
             changes = _bracketed(batch, rows, best, wanted.changes, probes)
-        progress("regret of the strategies that win")
         wins = rank(ordered)
-        regret = least_regret(lambda: _cases(batch, ordered), tally(ordered).optimal, [win.label for win in wins])
+        regret = least_regret(lambda: _cases(batch, ordered, progress), tally(ordered).optimal, [win.label for win in wins])
         result = header("batch-report", "REPORTED", instance, batch.options, 0) | {
             "rows": tally(ordered)._asdict() | {"missing": len(batch.variants) - len(rows)},
             "objective": {"name": instance.objective.name, "unit": UNITS[instance.objective.name]},
@@ -98,9 +98,13 @@ def _gain_json(g: Gain) -> Json:
     return {"pairs": g.pairs, "least": float(g.least), "mean": float(g.mean), "greatest": float(g.greatest)}
 
 
-def _cases(batch: Batch, rows: list[Row]) -> Iterator[Case]:
+def _cases(batch: Batch, rows: list[Row], progress: Progress) -> Iterator[Case]:
     """The variants that have a proved optimum."""
-    for row in rows:
+    said = time.monotonic()
+    for n, row in enumerate(rows):
+        if time.monotonic() - said > SAY_EVERY_S:
+            said = time.monotonic()
+            progress(f"regret: {n}/{len(rows)} rows priced")
         if row.status == "OPTIMAL" and row.value:
             yield Case(validate(batch.variants.data(row.number), Instance, str(batch.origin)), row.value)
 

@@ -19,13 +19,13 @@ def report_text(r: Json) -> str:
     missing = f", {number} not solved yet" if number else ""
     certificates = [f"certificates of all rows, for `shardproof check`: {r['certificates']}"] if "certificates" in r else []
     sections = {
-        "Where the best strategy changes (both ends proved, nothing claimed between them)": _changes(r["changes"]),
-        "What a field is worth, between neighbouring rows": r["margins"]["lines"],
-        "Strategies by the rows in which they are optimal": list(_wins(r)),
+        "Where the best strategy changes (both ends proved, nothing claimed between them)": _shortened(_changes(r["changes"])),
+        "What a field is worth, between neighbouring rows": list(_margins(r["margins"])),
+        "Strategies by the rows in which they are optimal": _shortened(list(_wins(r))),
         "Least regret in the worst variant": list(_regret(r["regret"])),
         "Files": [f"map: {r['map']}", *certificates],
     }
-    parts = ["\n  ".join([title, *_shortened(lines)]) for title, lines in sections.items() if lines]
+    parts = ["\n  ".join([title, *lines]) for title, lines in sections.items() if lines]
     return "\n\n".join([tally_text(Tally(**rows)) + missing, *parts, r["verdict"]])
 
 
@@ -33,6 +33,20 @@ def _shortened(lines: list[str]) -> list[str]:
     """The first lines, and how many more report.json has."""
     more = len(lines) - MOST_LINES
     return lines if more <= 0 else [*lines[:MOST_LINES], f"... and {more} more, in report.json"]
+
+
+def _margins(margins: Json) -> Iterator[str]:
+    """The intervals of each field, of many the first, the last and those between them that matter most, in their order."""
+    lines = list(zip(margins["intervals"], margins["lines"], strict=True))
+    paths = list(dict.fromkeys(m["path"] for m, _ in lines))
+    most = max(3, MOST_LINES // max(1, len(paths)))
+    for path in paths:
+        own = [(m, line) for m, line in lines if m["path"] == path]
+        inner = sorted(range(1, len(own) - 1), key=lambda n: -abs(own[n][0]["value"]["mean"] if own[n][0]["value"] else 0))
+        kept = {0, len(own) - 1, *inner[: most - 2]}
+        yield from (own[n][1] for n in sorted(kept))
+        if len(own) > len(kept):
+            yield f"{short_name(path)}: {len(own) - len(kept)} more between these that matter no more, in report.json"
 
 
 def _changes(changes: list[Json]) -> list[str]:
