@@ -13,6 +13,7 @@ from models.floors import Floors
 from models.instance import Instance
 from models.landscape import Landscape
 from models.objective import value_of
+from models.rules import longest_step
 from models.strategy import Strategy
 from optimizer.factors import LARGEST, Survey, joined, survey
 
@@ -71,7 +72,7 @@ def look(instance: Instance, bounds: Bounds, floors: Floors, effort: Effort, pro
     alive = [int(n) for n in np.flatnonzero(table.fits)]
     counted = True
     if bounds.constrained:
-        alive, late, counted = _keep_limits(table, bounds, alive, refuted, deadline, late)
+        alive, late, counted = _keep_limits(table, bounds, floors, alive, refuted, deadline, late)
     values = _objectives(instance, table)
     order = sorted(alive, key=lambda n: values[n])
     ranked = [(values[n], n) for n in order]
@@ -87,14 +88,20 @@ def look_over(landscape: Landscape, instance: Instance, effort: Effort) -> Looke
 
 
 def _keep_limits(
-    table: Survey, bounds: Bounds, alive: list[int], refuted: Counter[str], deadline: float | None, late: bool
+    table: Survey, bounds: Bounds, floors: Floors, alive: list[int], refuted: Counter[str], deadline: float | None, late: bool
 ) -> tuple[list[int], bool, bool]:
     """The strategies whose bounds keep link caps and limits; whether the clock ended the look; whether all those bounds are attained."""
-    kept, counted = list[int](), True
+    kept, counted, pool = list[int](), True, bounds.instance.cluster.pool
+    capped = (pool.scale_up.cap_bytes_per_pass, pool.scale_out.cap_bytes_per_pass) != (None, None)
+    limit = None if capped else longest_step(bounds.instance)  # with caps, which rule refutes takes the exact bound
     for n in alive:
         if n % 512 == 511 and deadline is not None and time.monotonic() > deadline:
             return kept, True, counted
-        solution = bounds.exact(table.strategy(n))
+        s = table.strategy(n)
+        if limit is not None and (table.step_ns[n] > limit[1] or floors.priced_ns(s) > limit[1]):
+            refuted[limit[0]] += 1
+            continue
+        solution = bounds.exact(s)
         if isinstance(solution, str):
             refuted[solution] += 1
         else:
