@@ -97,7 +97,7 @@ def solving(pid: int) -> list[Process]:
     return [p for p in below(pid) if "spawn_main" in p.command]
 
 
-def until(what: Callable[[], T], seconds: float = 30.0) -> T:
+def until(what: Callable[[], T], seconds: float = 180.0) -> T:
     """What a function gives once that is true."""
     end = time.monotonic() + seconds
     while not (found := what()):
@@ -162,14 +162,14 @@ def test_kill_costs_no_finished_row_and_leaves_no_process(group: bool, undisturb
             left = below(process.pid)
             os.kill(-process.pid if group else process.pid, signal.SIGKILL)
             assert process.wait() == -signal.SIGKILL
-            until(lambda left=left: not any(p.alive for p in left), 15.0)  # type: ignore[misc]
+            until(lambda left=left: not any(p.alive for p in left), 60.0)  # type: ignore[misc]
         assert not (folder / "results.csv").exists()
         now = kept(folder)
         assert now >= before
         before = now
     assert before > 0
     with driver(*command) as process:
-        text, said = process.communicate(timeout=60)
+        text, said = process.communicate(timeout=300)
         assert (process.returncode, said) == (0, "")
     counts = json.loads(text)
     assert (counts["skipped"], counts["solved"], counts["failed"]) == (before, ROWS - before, 0)
@@ -190,7 +190,7 @@ def test_ctrl_c_says_how_many_rows_are_kept_and_shows_no_traceback(undisturbed: 
             until(lambda pid=process.pid, moment=moment: moment(pid))  # type: ignore[misc]
             left = below(process.pid)
             os.killpg(process.pid, signal.SIGINT)
-            text, said = process.communicate(timeout=30)
+            text, said = process.communicate(timeout=300)
         assert (process.returncode, text) == (130, "")
         match = re.fullmatch(
             rf"interrupted: (\d+) of {ROWS} rows are kept in {re.escape(str(folder))}; --resume goes on from there\n", said
@@ -198,7 +198,7 @@ def test_ctrl_c_says_how_many_rows_are_kept_and_shows_no_traceback(undisturbed: 
         assert match, said
         found.append(int(match[1]))
         assert found[-1] == kept(folder)
-        until(lambda left=left: not any(p.alive for p in left), 15.0)  # type: ignore[misc]
+        until(lambda left=left: not any(p.alive for p in left), 60.0)  # type: ignore[misc]
         assert json.loads((folder / "batch.json").read_text())["status"] == "RUNNING"
     assert ROWS > found[2] >= found[1] > found[0]
     report = run("batch", "report", folder, "--json", "--quiet", "--changes", 0)
@@ -257,7 +257,7 @@ def test_a_process_in_the_middle_of_a_long_variant_ends_with_its_driver(tmp_path
         assert len(solving(process.pid)) == 3
         os.kill(process.pid, signal.SIGKILL)
         process.wait()
-        until(lambda: not any(p.alive for p in left), 15.0)
+        until(lambda: not any(p.alive for p in left), 60.0)
 
 
 # Two drivers
@@ -275,7 +275,7 @@ def test_only_one_driver_writes_into_a_folder(undisturbed: Path, tmp_path: Path)
         assert "is not empty" in refused(*again)
         assert not (tmp_path / "m").exists()
         os.killpg(process.pid, signal.SIGCONT)
-        assert process.wait(timeout=60) == 0
+        assert process.wait(timeout=300) == 0
     same(folder, undisturbed)
 
 
@@ -288,7 +288,7 @@ def test_killed_processes_cost_nothing_but_a_retry(undisturbed: Path, tmp_path: 
         os.kill(until(lambda: solving(process.pid))[0].pid, signal.SIGKILL)  # it is only starting
         until(lambda: log_of(folder) > LOG // 3)
         os.kill(solving(process.pid)[0].pid, signal.SIGKILL)
-        text, said = process.communicate(timeout=60)
+        text, said = process.communicate(timeout=300)
     assert (process.returncode, said) == (0, "")
     counts = json.loads(text)
     assert (counts["solved"], counts["failed"]) == (ROWS, 0)
@@ -528,18 +528,18 @@ def test_a_cluster_that_is_not_there_is_refused_at_once(address: str, tmp_path: 
     args = ("--vary", "workload.sequences=1", "--executor", "ray", "--ray-address", address, "--out", tmp_path / "b")
     started = time.monotonic()
     assert refused("batch", "run", LLAMA, *args).startswith(f"Error: --ray-address {address}: no Ray cluster there (")
-    assert time.monotonic() - started < 15
+    assert time.monotonic() - started < 120  # Ray itself would try for minutes on end
 
 
 def test_ray_gives_the_same_table_though_one_of_its_processes_is_killed(undisturbed: Path, tmp_path: Path) -> None:
     pytest.importorskip("ray")
     args = ("batch", "run", LLAMA, *MANY, "--out", tmp_path / "b", "--executor", "ray", "--json", "--quiet")
     with driver(*args, env={"RAY_ADDRESS": "127.0.0.1:1"}) as process:  # without --ray-address a local one is started
-        until(lambda: log_of(tmp_path / "b") > LOG // 16 or process.poll() is not None, 60.0)
+        until(lambda: log_of(tmp_path / "b") > LOG // 16 or process.poll() is not None)
         assert process.poll() is None, process.communicate()
         victim = until(lambda: [p for p in below(process.pid) if p.command.startswith("ray::_solve")])[0]
         os.kill(victim.pid, signal.SIGKILL)
-        text, said = process.communicate(timeout=60)
+        text, said = process.communicate(timeout=300)
     assert process.returncode == 0, said
     counts = json.loads(text)
     assert (counts["solved"], counts["failed"]) == (ROWS, 0)
