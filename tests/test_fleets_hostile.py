@@ -20,7 +20,7 @@ from optimizer.check import check
 from optimizer.cli import app
 
 ROOT = Path(__file__).parent.parent
-SECONDS = 10  # a hang, not a speed: nothing here takes a fifth of it
+SECONDS = 60  # a hang, not a speed: nothing here takes a twentieth of it
 MEMORY = 1_500 * 2**20  # of address space
 HEADER = "role,num_total_gpus,seq/s,tokens/s,parallel,bs"
 ROWS = """\
