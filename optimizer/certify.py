@@ -20,6 +20,7 @@ from models.errors import VerificationError
 from models.instance import Instance
 from models.result import Candidate, Claim, Status
 from models.rules import Violation
+from models.standalone import Standalone
 from models.strategy import Plan, RankContents, Strategy
 
 
@@ -39,6 +40,19 @@ def certificate_of_broken(instance: Instance, plan: StatedPlan, rules: Iterable[
     """The certificate that a plan breaks these rules."""
     named = tuple(BrokenRule(rule=v.rule, need=v.need, have=v.have) for v in rules)
     return _certificate(instance, Broken(kind="broken", plan=plan, rules=named), None)
+
+
+def certificate_alone(claim: Standalone, route: str) -> Certificate:
+    """The certificate of a claim about no instance."""
+    return Certificate(
+        format="shardproof-certificate/1",
+        cost_model="shardproof-cost/2",
+        instance_sha256=None,
+        instance=None,
+        claim=claim,
+        facts=(),
+        provenance={"route": route},
+    )
 
 
 def stated(s: Strategy, stages: tuple[int, ...] | None, placement: tuple[RankContents, ...] | None) -> StatedPlan:

@@ -20,7 +20,7 @@ from models.instance import Instance
 from models.packing import RankClass
 from models.result import Candidate
 from models.rules import Violation, strategy_violations, violations
-from optimizer.certify import certificate_of, certificate_of_broken, stated
+from optimizer.certify import certificate_alone, certificate_of, certificate_of_broken, stated
 from optimizer.enumerate import enumerate_space
 from optimizer.look import Effort
 from optimizer.placing.prices import Effort as Rounds
@@ -109,15 +109,7 @@ def placed(p: Problem, effort: int = 400, argument: Argument | None = None) -> C
     claim = Placement(
         kind="placement", problem=p, placement=found.contents, value=found.value, bound=found.bound, argument=argument or found.argument
     )
-    return Certificate(
-        format="shardproof-certificate/1",
-        cost_model="shardproof-cost/2",
-        instance_sha256=None,
-        instance=None,
-        claim=claim,
-        facts=(),
-        provenance={"route": "placing"},
-    )
+    return certificate_alone(claim, "placing")
 
 
 def with_facts(certificate: Certificate) -> Certificate:

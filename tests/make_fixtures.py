@@ -11,8 +11,9 @@ from typing import Any
 
 from typer.testing import CliRunner
 
-from models.certificate import Certificate, Placement
+from models.certificate import Placement
 from models.packing import Problem, RankClass
+from optimizer.certify import certificate_alone
 from optimizer.cli import app
 from optimizer.placing.prices import Effort
 from optimizer.placing.solve import solve_placement
@@ -154,15 +155,7 @@ def by_tree(p: Problem) -> Placement:
 
 
 def text_of(claim: Placement) -> str:
-    return Certificate(
-        format="shardproof-certificate/1",
-        cost_model="shardproof-cost/2",
-        instance_sha256=None,
-        instance=None,
-        claim=claim,
-        facts=(),
-        provenance={"route": "placing"},
-    ).text()
+    return certificate_alone(claim, "placing").text()
 
 
 def main() -> None:

@@ -483,7 +483,7 @@ def in_parts(parts: int, folder: Path, *args: object) -> list[Path]:
 
 
 @pytest.fixture
-def whole(here: None, tmp_path: Path) -> Path:  # noqa: ARG001
+def whole(here: None, tmp_path: Path) -> Path:  # noqa: ARG001 (asked for what it sets up)
     """The batch of `GRID` in one run."""
     batch(LLAMA, tmp_path / "whole", *GRID)
     return tmp_path / "whole"

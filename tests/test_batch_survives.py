@@ -158,11 +158,11 @@ def test_kill_costs_no_finished_row_and_leaves_no_process(group: bool, undisturb
     before = 0
     for far in (0, rng.randrange(LOG // 8, LOG // 2)):
         with driver(*command) as process:
-            until(lambda far=far: log_of(folder) > far if far else (folder / "journal.sqlite").exists())  # type: ignore[misc]
+            until(lambda far=far: log_of(folder) > far if far else (folder / "journal.sqlite").exists())
             left = below(process.pid)
             os.kill(-process.pid if group else process.pid, signal.SIGKILL)
             assert process.wait() == -signal.SIGKILL
-            until(lambda left=left: not any(p.alive for p in left), 60.0)  # type: ignore[misc]
+            until(lambda left=left: not any(p.alive for p in left), 60.0)
         assert not (folder / "results.csv").exists()
         now = kept(folder)
         assert now >= before
@@ -187,7 +187,7 @@ def test_ctrl_c_says_how_many_rows_are_kept_and_shows_no_traceback(undisturbed: 
     found = []
     for moment in moments:
         with driver(*command) as process:
-            until(lambda pid=process.pid, moment=moment: moment(pid))  # type: ignore[misc]
+            until(lambda pid=process.pid, moment=moment: moment(pid))
             left = below(process.pid)
             os.killpg(process.pid, signal.SIGINT)
             text, said = process.communicate(timeout=300)
@@ -198,7 +198,7 @@ def test_ctrl_c_says_how_many_rows_are_kept_and_shows_no_traceback(undisturbed: 
         assert match, said
         found.append(int(match[1]))
         assert found[-1] == kept(folder)
-        until(lambda left=left: not any(p.alive for p in left), 60.0)  # type: ignore[misc]
+        until(lambda left=left: not any(p.alive for p in left), 60.0)
         assert json.loads((folder / "batch.json").read_text())["status"] == "RUNNING"
     assert ROWS > found[2] >= found[1] > found[0]
     report = run("batch", "report", folder, "--json", "--quiet", "--changes", 0)
@@ -236,7 +236,7 @@ class Moody:
 def moody(**moods: str) -> Callable[[Job, int], Crew]:
     """A crew in whose processes the variants whose first value is a name (`v3`: 3) have a mood."""
     named = {name[1:]: mood for name, mood in moods.items()}
-    return lambda job, workers: Crew(job._replace(variants=Moody(job.variants, named)), workers)  # type: ignore[arg-type]
+    return lambda job, workers: Crew(job._replace(variants=Moody(job.variants, named)), workers)
 
 
 DRIVE = """
@@ -437,7 +437,7 @@ DAMAGE: dict[str, Callable[[Path], object]] = {
 
 
 @pytest.fixture
-def grid(here: None, tmp_path: Path) -> Path:  # noqa: ARG001
+def grid(here: None, tmp_path: Path) -> Path:  # noqa: ARG001 (asked for what it sets up)
     batch(LLAMA, tmp_path / "grid", *GRID)
     return tmp_path / "grid"
 

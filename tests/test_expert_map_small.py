@@ -8,6 +8,7 @@ from map_cases import PARTS, Layer, admitted, contents_of, largest, random_layer
 
 from models.certificate import Certificate
 from models.expert_map import ExpertMap, MapLayer, Setting
+from optimizer.certify import certificate_alone
 from optimizer.check import check
 from optimizer.mapping.layers import PlacedLayer, PlaceOptions, Task, place_layer
 
@@ -24,15 +25,7 @@ def task_of(layer: Layer, weights: tuple[int, ...] | None = None, dispatch: str 
 
 
 def certificate_of(setting: Setting, *records: MapLayer) -> Certificate:
-    return Certificate(
-        format="shardproof-certificate/1",
-        cost_model="shardproof-cost/2",
-        instance_sha256=None,
-        instance=None,
-        claim=ExpertMap(kind="expert_map", setting=setting, layers=records),
-        facts=(),
-        provenance={},
-    )
+    return certificate_alone(ExpertMap(kind="expert_map", setting=setting, layers=records), "test")
 
 
 def confirmed(layer: Layer, task: Task) -> PlacedLayer:

@@ -383,7 +383,10 @@ def test_a_strange_certificate_that_is_true_is_accepted_soon(name: str) -> None:
 def test_check_needs_little_memory_for_a_hostile_certificate(name: str, tmp_path: Path) -> None:
     path = tmp_path / "hostile.json"
     path.write_text(json.dumps(document(REFUSED[name][0])), encoding="utf-8")
-    limit = lambda: resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))  # noqa: E731
+
+    def limit() -> None:
+        resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+
     command = [sys.executable, "-m", "optimizer", "check", str(path)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, cwd=ROOT, preexec_fn=limit)
     assert (done.returncode, done.stderr) == (5, "")

@@ -17,10 +17,11 @@ from second_checker import strategies, verdict
 
 from models import enumeration
 from models.arguments import Argument, Branch, Budget, Prices, Problem, Split, refute
-from models.certificate import Certificate, NotACertificate, Optimal, Placement
+from models.certificate import NotACertificate, Optimal, Placement
 from models.instance import Instance
 from models.packing import RankClass, Refused, value_of_placement
 from models.strategy import RankContents
+from optimizer.certify import certificate_alone
 from optimizer.check import check
 
 FOLDER = Path(__file__).resolve().parent / "fixtures"
@@ -125,15 +126,7 @@ def text_of(
     problem: Problem, bound: int, argument: Argument | None, placement: RankContents | None = None, value: int | None = None
 ) -> str:
     claim = Placement(kind="placement", problem=problem, placement=placement, value=value, bound=bound, argument=argument)
-    return Certificate(
-        format="shardproof-certificate/1",
-        cost_model="shardproof-cost/2",
-        instance_sha256=None,
-        instance=None,
-        claim=claim,
-        facts=(),
-        provenance={},
-    ).text()
+    return certificate_alone(claim, "test").text()
 
 
 @pytest.mark.parametrize("kind", CASES)

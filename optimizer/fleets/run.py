@@ -7,11 +7,12 @@ from typing import Any, Literal, NamedTuple
 
 from pydantic import ValidationError
 
-from models.certificate import Certificate, NotACertificate
+from models.certificate import NotACertificate
 from models.errors import InputError, VerificationError
 from models.fleet import FleetProblem, GpuPool, Tables, value_of_fleet, yield_of
 from models.fleet_claim import FleetClaim
 from models.packing import Refused
+from optimizer.certify import certificate_alone
 from optimizer.check import check
 from optimizer.fleets.candidates import MICRO, Worth, read_candidates
 from optimizer.fleets.solve import solve_fleet
@@ -47,16 +48,7 @@ def run_fleet(files: list[Path], wanted: Wanted, certificate: Path | None, force
     except (ValidationError, Refused) as error:
         reason = error.errors()[0]["msg"] if isinstance(error, ValidationError) else error.reason
         raise InputError(f"--gpus {wanted.gpus}: {reason}; use fewer GPUs or rows") from error
-    proof = Certificate(
-        format="shardproof-certificate/1",
-        cost_model="shardproof-cost/2",
-        instance_sha256=None,
-        instance=None,
-        claim=claim,
-        facts=(),
-        provenance={"route": "tables"},
-    )
-    text = proof.text()
+    text = certificate_alone(claim, "tables").text()
     try:
         verdict = check(text)
     except NotACertificate as error:

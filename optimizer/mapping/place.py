@@ -9,6 +9,7 @@ from models.certificate import Certificate
 from models.errors import VerificationError
 from models.expert_map import BILLION, ExpertMap, Setting, in_grains
 from models.units import PPM
+from optimizer.certify import certificate_alone
 from optimizer.check import check
 from optimizer.commands import Files
 from optimizer.mapping.budgets import front_of_layer, share_budget
@@ -136,15 +137,7 @@ def _near_current(request: Request, placed: Placed, loss_ppm: int) -> tuple[Plac
 def _certificate(placed: Placed) -> Certificate:
     """The certificate of all layers, accepted by the checker. Raises VerificationError where it is not."""
     claim = ExpertMap(kind="expert_map", setting=placed.setting, layers=tuple(p.record for p in placed.layers))
-    certificate = Certificate(
-        format="shardproof-certificate/1",
-        cost_model="shardproof-cost/2",
-        instance_sha256=None,
-        instance=None,
-        claim=claim,
-        facts=(),
-        provenance={"route": "place"},
-    )
+    certificate = certificate_alone(claim, "place")
     verdict = check(certificate)
     if not verdict.valid:
         raise VerificationError(f"{verdict.where}: {verdict.reason}")
