@@ -6,6 +6,7 @@ where every layer's placement front is exact (uniform loads and small layers).
 """
 
 from collections.abc import Callable, Hashable
+from copy import copy
 from itertools import groupby
 from typing import NamedTuple
 
@@ -95,6 +96,7 @@ class Bounds:
         self._sketches: dict[Hashable, Sketch] = {}
         self._times: dict[Hashable, tuple[int, int]] = {}
         self._cases: dict[Hashable, Case] = {}
+        self._built: dict[tuple[Shape, Groups], Case] = {}
         self._ideals: dict[Hashable, Profile] = {}
         self._limit = longest_step(instance)
         self._alike = instance.architecture.first_alike()
@@ -108,12 +110,23 @@ class Bounds:
         kinds = [(g, instance.load_of_moe_layer(moe[n]) if n in moe else None) for n, g in groups]
         self._kinds = [(len(list(same)), *kind) for kind, same in groupby(kinds)]
 
+    def resized(self, sequences: int) -> "Bounds":
+        """The bounds with another number of sequences in the workload; cases of equal micro-batches are shared."""
+        found = copy(self)
+        found.terms = self.terms.resized(sequences)
+        found.instance = found.terms.instance
+        return found
+
+    def _mean(self, s: Strategy) -> int:
+        """Sequences per data-parallel rank and micro-batch."""
+        return ceil_div(self.instance.workload.sequences, s.replicas * s.dp * s.microbatches)
+
     def work(self, s: Strategy) -> int | str:
         """A lower bound on the step of a strategy that keeps R1-R12 and R20, ns; or "memory" where no split fits.
 
         step >= (m + PP - 1) * max(mean stage, longest layer), counting computation alone.
         """
-        key = (s.replicas * s.dp * s.microbatches, s.dp > 1, s.tp, s.cp, s.ep, s.etp, s.redundant)
+        key = (self._mean(s), s.dp > 1, s.tp, s.cp, s.ep, s.etp, s.redundant)
         if not self.fits(s):
             return "memory"
         times = self._times.get(key)
@@ -125,8 +138,7 @@ class Bounds:
 
     def fits(self, s: Strategy) -> bool:
         """Whether some split of a strategy that keeps R1-R12 and R20 fits memory."""
-        parts = s.replicas * s.dp * s.microbatches
-        key = (parts, s.dp > 1, s.tp, s.cp, s.ep, s.etp, s.redundant, self._tied and s.pp == 1)
+        key = (self._mean(s), s.dp > 1, s.tp, s.cp, s.ep, s.etp, s.redundant, self._tied and s.pp == 1)
         sketch = self._sketches.get(key)
         if sketch is None:
             self._sketches[key] = sketch = self.sketch(s)
@@ -155,15 +167,20 @@ class Bounds:
         """The case of a strategy; strategies that differ only in stages and replicas often share one."""
         stage = s.stage_gpus
         blocks = 1 if stage % self._domain == 0 else min(s.pp * s.replicas, self._domain)
-        sequences = self.instance.workload.sequences // (s.replicas * s.dp * s.microbatches)
-        key = (sequences, s.tp, s.cp, s.dp, s.ep, s.etp, blocks, s.order, s.redundant)
+        key = (self._mean(s), s.tp, s.cp, s.dp, s.ep, s.etp, blocks, s.order, s.redundant)
         found = self._cases.get(key)
         if found is None:
-            self._cases[key] = found = self._build(s)
+            self._cases[key] = found = self.case_of(self.terms.shape(s), self.terms.groups(s))
         return found
 
-    def _build(self, s: Strategy) -> Case:
-        shape, groups = self.terms.shape(s), self.terms.groups(s)
+    def case_of(self, shape: Shape, groups: Groups) -> Case:
+        """The case of one micro-batch's shape on groups that lie so."""
+        found = self._built.get((shape, groups))
+        if found is None:
+            self._built[shape, groups] = found = self._build(shape, groups)
+        return found
+
+    def _build(self, shape: Shape, groups: Groups) -> Case:
         fronts = [self._front(group, loads, shape, groups) for _, group, loads in self._kinds]
         layers = tuple(self._run(count, group, found, shape, groups) for (count, group, _), found in zip(self._kinds, fronts, strict=True))
         first, last = self.terms.first(shape, groups).cost, self.terms.last(shape, groups).cost

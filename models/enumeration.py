@@ -75,19 +75,19 @@ def divisors(n: int) -> list[int]:
     return sorted({*small, *(n // d for d in small)})
 
 
-def _values(i: Instance, degree: str, candidates: list[int]) -> list[int]:
+def values_of(i: Instance, degree: str, candidates: list[int]) -> list[int]:
     return [v for v in candidates if i.space.admits(degree, v)]
 
 
-def _tensor_degrees(i: Instance, most: int) -> list[int]:
+def tensor_degrees(i: Instance, most: int) -> list[int]:
     heads = next((a.heads for a in i.architecture.attentions()), None)
     candidates = range(1, most + 1) if heads is None else divisors(heads)  # without attention no heads limit them
     fits = (v for v in candidates if v <= most and not (heads_divide(i, v) or kv_heads(i, v) or ffn_divides(i, v)))
-    return _values(i, "tp", list(fits))
+    return values_of(i, "tp", list(fits))
 
 
 def _expert_degrees(i: Instance, most: int) -> list[int]:
-    return _values(i, "ep", [v for v in divisors(i.architecture.experts or 1) if v <= most and not experts_divide(i, v)])
+    return values_of(i, "ep", [v for v in divisors(i.architecture.experts or 1) if v <= most and not experts_divide(i, v)])
 
 
 def _microbatches(i: Instance, replicas: int, dp: int) -> tuple[int, ...]:
@@ -95,15 +95,15 @@ def _microbatches(i: Instance, replicas: int, dp: int) -> tuple[int, ...]:
     if sequences % (replicas * dp):
         return ()
     values = divisors(sequences // (replicas * dp))
-    return tuple(_values(i, "microbatches", [m for m in values if not batch_divides(i, replicas, dp, m)]))
+    return tuple(values_of(i, "microbatches", [m for m in values if not batch_divides(i, replicas, dp, m)]))
 
 
 def _classic(i: Instance) -> Iterator[Block]:
     gpus = i.cluster.pool.gpus
     if not all(i.space.admits(d, 1) for d in ("cp", "edp", "replicas")):
         return
-    tensor = _tensor_degrees(i, gpus)
-    for pp in _values(i, "pp", divisors(gpus)):
+    tensor = tensor_degrees(i, gpus)
+    for pp in values_of(i, "pp", divisors(gpus)):
         if layers_cover(i, pp):
             continue
         for tp in tensor:
@@ -112,19 +112,19 @@ def _classic(i: Instance) -> Iterator[Block]:
                 continue
             if not (i.space.admits("ep", ep) and i.space.admits("dp", ep) and i.space.admits("etp", tp)):
                 continue
-            yield _in_domain(i, Block(1, pp, tp, 1, ep, _microbatches(i, 1, ep), _with_slots(i, tp, ep, 1), i.space.orders))
+            yield in_domain(i, Block(1, pp, tp, 1, ep, _microbatches(i, 1, ep), _with_slots(i, tp, ep, 1), i.space.orders))
 
 
 def _folded(i: Instance) -> Iterator[Block]:
     gpus = i.cluster.pool.gpus
-    experts, micro = _memoised(partial(_expert_sides, i)), _memoised(partial(_microbatches, i))
-    tensor = _tensor_degrees(i, gpus)
-    for replicas in _values(i, "replicas", [r for r in divisors(i.workload.sequences) if r <= gpus]):
-        parallel = _values(i, "dp", divisors(i.workload.sequences // replicas))
-        for pp in _values(i, "pp", list(range(1, min(gpus // replicas, i.architecture.layer_count) + 1))):
+    experts, micro = _memoised(partial(expert_sides, i)), _memoised(partial(_microbatches, i))
+    tensor = tensor_degrees(i, gpus)
+    for replicas in values_of(i, "replicas", [r for r in divisors(i.workload.sequences) if r <= gpus]):
+        parallel = values_of(i, "dp", divisors(i.workload.sequences // replicas))
+        for pp in values_of(i, "pp", list(range(1, min(gpus // replicas, i.architecture.layer_count) + 1))):
             room = gpus // (replicas * pp)
             for tp in tensor:
-                for cp in _values(i, "cp", list(range(1, room // tp + 1))):
+                for cp in values_of(i, "cp", list(range(1, room // tp + 1))):
                     if context_covers(i, cp):
                         break
                     yield Block(replicas, pp, tp, cp, 1, (), (), ())
@@ -133,23 +133,23 @@ def _folded(i: Instance) -> Iterator[Block]:
                             break
                         sides = experts(tp, tp * cp * dp)
                         if sides:
-                            yield _in_domain(i, Block(replicas, pp, tp, cp, dp, micro(replicas, dp), sides, i.space.orders))
+                            yield in_domain(i, Block(replicas, pp, tp, cp, dp, micro(replicas, dp), sides, i.space.orders))
 
 
-def _in_domain(i: Instance, block: Block) -> Block:
+def in_domain(i: Instance, block: Block) -> Block:
     """The block without the rank orders in which a tensor-parallel group leaves its domain, where that is asked for."""
     if not i.space.tp_in_domain or not block.size:
         return block
     return block._replace(orders=tuple(o for o in block.orders if not tp_in_domain(i, block.strategy(1, block.sides[0], o))))
 
 
-def _expert_sides(i: Instance, tp: int, stage_gpus: int) -> tuple[Side, ...]:
+def expert_sides(i: Instance, tp: int, stage_gpus: int) -> tuple[Side, ...]:
     """(etp, ep, edp) with product `stage_gpus`, each with every number of redundant slots."""
     found = list[Side]()
     for ep in _expert_degrees(i, stage_gpus):
         if stage_gpus % ep:
             continue
-        for etp in _values(i, "etp", divisors(stage_gpus // ep)):
+        for etp in values_of(i, "etp", divisors(stage_gpus // ep)):
             edp = stage_gpus // (ep * etp)
             if not (expert_width_divides(i, etp) or dense_model(i, tp, etp)) and i.space.admits("edp", edp):
                 found += _with_slots(i, etp, ep, edp)

@@ -23,7 +23,7 @@ from models.replicas import least_copies_on
 from models.roofline import flop_efficiency_ppm, peak_flop_per_s
 from models.routing import Profile, least_touches
 from models.shape import Groups, Shape
-from models.strategy import DEFAULT_ORDER, Strategy
+from models.strategy import Strategy
 from models.terms import Terms
 from models.units import NS_PER_S, PPM, ceil_div
 
@@ -84,8 +84,7 @@ class Floors:
 
     def shape(self, sequences: int, tp: int, cp: int) -> Shape:
         """The shape of one micro-batch, with an expert side of one rank."""
-        parts = self.instance.workload.sequences // sequences
-        return self.terms.shape(Block(parts, 1, tp, cp, 1, (1,), ((1, 1, 1, 0),), ()).strategy(1, (1, 1, 1, 0), DEFAULT_ORDER))
+        return self.terms.shape_of(sequences, Strategy(tp, cp, 1, 1, 1, 1, 1, 1, 1))
 
     def experts(self, etp: int, ep: int, redundant: int, tokens: int) -> Floor:
         """Routed experts when `tokens` tokens reach the EP group; every row of a group is taken for its easiest one."""

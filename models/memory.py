@@ -35,8 +35,8 @@ def _norm_weights(hidden: int, group: LayerGroup) -> int:
 
 
 def cache_bytes_per_sequence(arch: Architecture, group: LayerGroup, workload: Workload, tp: int, cp: int) -> int:
-    """KV cache of one sequence in one layer: what this rank's share of the context leaves there."""
-    return cache_bytes(arch, group.attention, ceil_div(workload.context_tokens, cp), tp) if group.attention else 0
+    """KV cache of one sequence in one layer: what this rank's share of the context, and of what it will grow by, leaves there."""
+    return cache_bytes(arch, group.attention, ceil_div(workload.context_tokens + workload.growth_tokens, cp), tp) if group.attention else 0
 
 
 def embedding_bytes(arch: Architecture, tp: int) -> int:

@@ -1,10 +1,11 @@
 """What requests see of the two kinds of pass: a server that prefills and decodes on the same GPUs, and a batch that runs to its end."""
 
+from models.cluster import Link
 from models.evaluate import stage_memory
 from models.instance import Instance
 from models.strategy import Plan
 from models.terms import Terms
-from models.units import PPM, ceil_div
+from models.units import NS_PER_S, PPM, ceil_div, transfer_ns
 
 
 def token_ns(decode_ns: int, prefill_ns: int, sequences: int, output_tokens: int, interference_ppm: int) -> int:
@@ -55,3 +56,23 @@ def first_token_ns(decode_ns: int, prefill_ns: int, sequences: int, in_step_ppm:
     together, and a new one waits for half of the others' prefills; of lengths drawn at random fewer coincide.
     """
     return prefill_ns + decode_ns + ceil_div((sequences - 1) * prefill_ns * in_step_ppm, 2 * PPM)
+
+
+def per_giga_second(requests: int, ns: int) -> int:
+    """Requests in 10**9 s of a worker that completes `requests` of them every `ns`, rounded down."""
+    return requests * NS_PER_S * NS_PER_S // max(1, ns)
+
+
+def cache_ns(cache_bytes: int, stages: int, link: Link) -> int:
+    """Time to move `cache_bytes` of the caches on a GPU through its port, ns: stages send their equal parts at once; rounded up."""
+    return transfer_ns(ceil_div(cache_bytes, stages), link.bandwidth_bytes_per_s)
+
+
+def chunked_ns(slowest_ns: int, sent_ns: int, stages: int, chunks: int) -> int:
+    """Chunks that follow each other through the stages, ns: (chunks + PP - 1) * slowest stage + (PP - 1) * transfer."""
+    return (chunks + stages - 1) * slowest_ns + (stages - 1) * sent_ns
+
+
+def cycle_ns(slowest_ns: int, sent_ns: int, stages: int) -> int:
+    """Time per token of a decode step, ns, with as many micro-batches in flight as stages: PP * slowest stage + (PP - 1) * transfer."""
+    return stages * slowest_ns + (stages - 1) * sent_ns

@@ -5,6 +5,7 @@ once. `models.evaluate` adds them up for one plan, `models.bounds` for all plans
 """
 
 from collections.abc import Callable, Hashable
+from copy import copy
 from typing import NamedTuple, TypeVar, cast
 
 from models.architecture import AnyAttention, LayerGroup
@@ -74,10 +75,20 @@ class Terms:
         """Sequences of one data-parallel rank over the whole pass."""
         return ceil_div(self.instance.workload.sequences, s.replicas * s.dp)
 
+    def resized(self, sequences: int) -> "Terms":
+        """The terms with another number of sequences in the workload; they depend on the shapes only, and are shared."""
+        found = copy(self)
+        workload = self.instance.workload.model_copy(update={"sequences": sequences})
+        found.instance = self.instance.model_copy(update={"workload": workload})
+        return found
+
     def shape(self, s: Strategy) -> Shape:
         """What strategy `s` means for one layer and one micro-batch."""
+        return self.shape_of(ceil_div(self.instance.workload.sequences, s.replicas * s.dp * s.microbatches), s)
+
+    def shape_of(self, mean: int, s: Strategy) -> Shape:
+        """The shape with `mean` sequences per data-parallel rank and micro-batch, whatever the workload's."""
         workload = self.instance.workload
-        mean = ceil_div(workload.sequences, s.replicas * s.dp * s.microbatches)
         prefill, uneven = workload.kind == "prefill", self.instance.runtime.dp_imbalance_ppm if s.dp > 1 else 0
         sequences = ceil_div(mean * (PPM + uneven), PPM)  # of the busiest rank, whose time counts; experts and caches see the mean
         rank_tokens = mean * workload.new_tokens

@@ -1,8 +1,8 @@
 """What one forward pass processes, and how tokens spread over experts."""
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from models.record import Record, SourcedRecord, StopAtFirst
 from models.units import PPM, Bytes, Multiple, Nanoseconds, Ppm
@@ -10,7 +10,23 @@ from models.units import PPM, Bytes, Multiple, Nanoseconds, Ppm
 Count = Annotated[int, Field(ge=1, le=10_000_000)]
 
 
-class Prefill(SourcedRecord):
+class Pass(SourcedRecord):
+    """What the passes have in common."""
+
+    growth_tokens: Annotated[int, Field(ge=0, le=10_000_000)] = Field(
+        default=0, description="tokens that each sequence will still add; room for them in its cache is held from the start"
+    )
+
+    @model_serializer(mode="wrap")
+    def _without_growth(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """No growth is not written, so that an instance without it has the digest it always had."""
+        written: dict[str, Any] = write(self)
+        if not written.get("growth_tokens"):
+            written.pop("growth_tokens", None)
+        return written
+
+
+class Prefill(Pass):
     """One pass over `sequences` prompts of `tokens_per_sequence` tokens each; one token leaves per prompt."""
 
     kind: Literal["prefill"]
@@ -34,7 +50,7 @@ class Prefill(SourcedRecord):
         return self.tokens_per_sequence
 
 
-class Decode(SourcedRecord):
+class Decode(Pass):
     """One step that adds one token to each of `sequences` sequences of `context_tokens` tokens."""
 
     kind: Literal["decode"]

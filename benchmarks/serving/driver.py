@@ -1,0 +1,132 @@
+"""Run inside the peer's environment, by the peer's python: one search of aiconfigurator 0.12, and every worker row that it priced.
+
+PYTHON -I driver.py QUESTION FOLDER
+
+QUESTION is a JSON object: model, system, backend, gpus, isl, osl (tokens), ttft_ms, tpot_ms. FOLDER receives answer.json and, per role,
+ROLE.csv: the rows that the peer prices as feasible. The search is the peer's `cli_default`, unchanged; its functions are only listened to.
+"""
+
+import functools
+import json
+import sys
+from collections.abc import Callable
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+SHAPE = ["parallel", "bs", "tp", "pp", "dp", "moe_tp", "moe_ep", "num_total_gpus"]
+COLUMNS = [*SHAPE, "seq/s", "tokens/s", "tokens/s/gpu", "tokens/s/user", "ttft", "tpot", "memory", "concurrency"]
+Question = dict[str, Any]
+Row = dict[str, Any]
+
+
+class Heard:
+    """What one search priced: distinct points per role, and the rows of all that fit in memory."""
+
+    def __init__(self) -> None:
+        self.points = {"aggregated": 0, "prefill": 0, "decode": 0}
+        self.rows: dict[str, list[Row]] = {role: [] for role in self.points}
+        self._known: set[tuple[int, int, int | None]] = set()
+        self._models: list[Any] = []  # kept, so that no two have one id
+
+    def price(self, role: str | None, function: Callable[..., Any]) -> Callable[..., Any]:
+        """`function`, which prices one worker; the peer asks for most points again and again, and only the first time counts."""
+        known = self._known
+
+        @functools.wraps(function)
+        def listening(**given: Any) -> Any:
+            priced = function(**given)
+            point = (id(given["model"]), given["runtime_config"].batch_size, given.get("ctx_tokens"))
+            if point not in known:
+                known.add(point)
+                self._note(role or given["role"], given["model"], priced)
+            return priced
+
+        return listening
+
+    def _note(self, role: str, model: Any, priced: Any) -> None:
+        self._models.append(model)
+        self.points[role] += 1
+        if not priced.check_oom() and not priced.check_kv_cache_oom():
+            self.rows[role] += [priced.get_result_dict()] if role == "aggregated" else priced.get_summary_df().to_dict("records")
+
+
+def listen() -> Heard:
+    """The peer's sweep, wrapped where it prices a worker."""
+    from aiconfigurator.sdk import sweep
+
+    heard = Heard()
+    sweep.predict_agg_worker = heard.price("aggregated", sweep.predict_agg_worker)
+    sweep.predict_disagg_worker = heard.price(None, sweep.predict_disagg_worker)
+    return heard
+
+
+def feasible(role: str, row: Row, question: Question) -> bool:
+    """Whether a row meets both limits as the peer tests them: a prefill row with its allowance for queueing, a decode row strictly."""
+    from aiconfigurator.sdk import sweep
+
+    match role:
+        case "aggregated":
+            return bool(row["tpot"] <= question["tpot_ms"] and row["ttft"] <= question["ttft_ms"])
+        case "prefill":
+            return bool(row["ttft"] * sweep._AUTOSCALE_TTFT_CORRECTION_FACTOR < question["ttft_ms"])
+        case _:
+            return bool(0 < row["tpot"] < question["tpot_ms"])
+
+
+def table(role: str, rows: list[Row]) -> Any:
+    """The rows as a data frame, rounded as the peer rounds them, each once."""
+    from pandas import DataFrame
+
+    return DataFrame(rows, columns=COLUMNS).round(3).assign(role=role).drop_duplicates()
+
+
+def search(question: Question) -> Any:
+    """The peer's own answer, aggregated against disaggregated."""
+    from aiconfigurator.cli.api import cli_default
+
+    return cli_default(
+        model_path=question["model"],
+        total_gpus=question["gpus"],
+        system=question["system"],
+        backend=question["backend"],
+        isl=question["isl"],
+        osl=question["osl"],
+        ttft=question["ttft_ms"],
+        tpot=question["tpot_ms"],
+    )
+
+
+def described(result: Any, heard: Heard) -> dict[str, Any]:
+    """What the peer printed, and how much it priced. Rates are tokens/s per GPU of the cluster."""
+    from aiconfigurator.sdk import sweep
+
+    task = result.tasks[result.chosen_exp]
+    return {
+        "version": version("aiconfigurator"),
+        "database": f"{task.primary_system_name} {task.primary_backend_name} {task.primary_backend_version}",
+        "tokens_per_s_per_gpu": float(result.best_throughputs[result.chosen_exp]),
+        "per_mode": {name: float(value) for name, value in result.best_throughputs.items()},
+        "mode": result.chosen_exp,
+        "best": json.loads(result.best_configs[result.chosen_exp].iloc[0].to_json()),
+        "priced": heard.points,
+        "prefill_share": sweep._RATE_MATCH_PREFILL_DEGRADATION,
+        "decode_share": sweep._RATE_MATCH_DECODE_DEGRADATION,
+    }
+
+
+def main() -> None:
+    """Search, then write what was heard."""
+    question, folder = json.loads(sys.argv[1]), Path(sys.argv[2])
+    heard = listen()
+    answer = described(search(question), heard)
+    answer["rows"] = {}
+    for role, rows in heard.rows.items():
+        kept = table(role, [row for row in rows if feasible(role, row, question)])
+        kept.to_csv(folder / f"{role}.csv", index=False)
+        answer["rows"][role] = len(kept)
+    (folder / "answer.json").write_text(json.dumps(answer, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,61 @@
+"""The best worker of a size, by branching over ranges of batches: what no worker of so many GPUs exceeds."""
+
+from heapq import heapify, heappop, heappush
+from typing import NamedTuple
+
+from models.units import PPM
+from models.workers import Cut, Figures, Level, Workers
+
+LEVELS: tuple[Level, ...] = ("floor", "quick", "exact")
+
+
+class Found(NamedTuple):
+    """A worker, by its place among those of its size, with its batch and what it yields."""
+
+    cut: Cut
+    batch: int
+    figures: Figures
+    rate: int
+    """requests in 10**9 s that are counted on"""
+
+
+def best_worker(workers: Workers, gpus: int, above: int = 0) -> Found | None:
+    """The worker of `gpus` GPUs with the highest rate above `above`, of equals the first; None where there is none.
+
+    Ranges of batches are halved and bounded better in turn, the highest bound first.
+    """
+    cuts, heap = list[Cut](), list[tuple[int, int, int, int, int]]()  # -bound, place of the cut, low, high, level
+    for cut in workers.cuts(gpus):
+        most = workers.most_batch(cut)
+        if most:
+            bound = _bound(workers, cut, 1, most, 0)
+            if bound is not None and bound[0] > above:
+                heap.append((-bound[0], len(cuts), 1, most, 0))
+                cuts.append(cut)
+    heapify(heap)
+    while heap:
+        rate, place, low, high, level = heappop(heap)
+        cut = cuts[place]
+        if low == high and LEVELS[level] == "exact":
+            bound = _bound(workers, cut, low, high, level)
+            assert bound is not None, "it was bounded before"
+            return Found(cut, low, bound[1], bound[0])
+        middle = (low + high + 1) // 2
+        better = LEVELS[level] == "floor" and high - low <= low // 4  # as close as the floor needs to know
+        parts = ((low, high, level + 1),) if low == high or better else ((low, middle - 1, level), (middle, high, level))
+        for part in parts:
+            bound = _bound(workers, cut, *part)
+            if bound is not None and bound[0] > above:
+                heappush(heap, (max(rate, -bound[0]), place, *part))
+    return None
+
+
+def _bound(workers: Workers, cut: Cut, low: int, high: int, level: int) -> tuple[int, Figures] | None:
+    """No batch from low to high has a higher rate than this, with the figures it rests on; None where none keeps the limits."""
+    times = workers.times(cut, low, LEVELS[level])
+    if isinstance(times, str):
+        return None
+    figures = workers.figures(cut, times, low, high)
+    if workers.broken(figures):
+        return None
+    return figures.rate * workers.service.workload.utilisation_ppm(workers.role) // PPM, figures

@@ -1,0 +1,117 @@
+"""A fleet as a user writes it, and what each of its workers yields when it is priced as it stands."""
+
+from collections.abc import Iterator
+from typing import Annotated, NamedTuple
+
+from pydantic import Field
+
+from models.evaluate import evaluate, stage_memory
+from models.fleet import Role
+from models.record import Name, Record, StopAtFirst
+from models.rules import strategy_violations, violations
+from models.strategy import Degree, Degrees, Plan, Ranks
+from models.units import PPM
+from models.violation import Violation
+from models.workers import Cut, Figures, Passes, Times, Workers
+
+
+class WorkerFile(Record):
+    """So many workers alike; only role and degrees are needed, the rest is chosen best when absent."""
+
+    role: Role
+    pool: Name | None = Field(default=None, description="absent: the only pool")
+    count: Annotated[int, Field(ge=1, le=65_536)] = 1
+    degrees: Degrees
+    order: str | None = None
+    stages: Annotated[tuple[Degree, ...], StopAtFirst()] | None = Field(default=None, max_length=1000, description="layers of each stage")
+    placement: Annotated[tuple[Ranks, ...], StopAtFirst()] | None = Field(
+        default=None, max_length=1000, description="experts of each EP rank, for each MoE layer"
+    )
+    batch: Degree | None = Field(default=None, description="prompts or sequences of each data-parallel rank and micro-batch")
+    chunks: Degree | None = Field(default=None, description="that a prompt is prefilled in")
+
+
+class FleetFile(Record):
+    """A fleet plan."""
+
+    name: Name | None = None
+    workers: Annotated[tuple[WorkerFile, ...], StopAtFirst()] = Field(min_length=1, max_length=1000)
+
+
+class Deployed(NamedTuple):
+    """A worker with every decision made."""
+
+    cut: Cut
+    batch: int
+    plan: Plan
+
+
+def passes_of(workers: Workers, worker: Deployed) -> Iterator[tuple[Passes, int]]:
+    """The passes that a worker makes, each with its sequences; the one that memory and batch count in comes first."""
+    s = worker.cut.strategy
+    yield workers.sizing(worker.cut), worker.batch * s.dp * s.pp
+    if workers.role == "aggregated":
+        yield workers.prefill(worker.cut.chunks), s.dp * s.pp
+
+
+def times_of(workers: Workers, worker: Deployed) -> Times:
+    """The times of a worker's passes under its own stages and placement."""
+    s, found = worker.cut.strategy, []
+    for passes, sequences in passes_of(workers, worker):
+        bounds = passes.of(sequences)
+        evaluation = evaluate(bounds.instance, worker.plan, bounds.terms)
+        found.append((max(stage.ns for stage in evaluation.stages), bounds.terms.transfer(s, bounds.terms.shape(s)).ns))
+    match workers.role:
+        case "prefill":
+            return Times(*found[0], 0, 0)
+        case "decode":
+            return Times(0, 0, *found[0])
+        case "aggregated":
+            return Times(*found[1], *found[0])
+
+
+def figures_of(workers: Workers, worker: Deployed) -> Figures:
+    """What a worker that keeps the rules yields."""
+    return workers.figures(worker.cut, times_of(workers, worker), worker.batch, worker.batch)
+
+
+def counted_rate(workers: Workers, figures: Figures) -> int:
+    """Requests in 10**9 s that are counted on, rounded down."""
+    return figures.rate * workers.service.workload.utilisation_ppm(workers.role) // PPM
+
+
+def memory_of(workers: Workers, worker: Deployed) -> list[dict[str, int]]:
+    """Bytes of one GPU of each stage by part."""
+    passes, sequences = next(passes_of(workers, worker))
+    return stage_memory(passes.of(sequences).terms, worker.plan)
+
+
+def worker_violations(workers: Workers, worker: Deployed) -> list[Violation]:
+    """Every rule that one worker breaks: those of its pass, the limits on waits, and R21-R23."""
+    (cut, batch, plan), service = worker, workers.service
+    s = cut.strategy
+    passes, sequences = next(passes_of(workers, worker))
+    bounds = passes.of(sequences)
+    found = list(strategy_violations(bounds.instance, s))
+    if s.gpus not in workers.sizes:
+        sizes = ", ".join(map(str, workers.sizes[:12]))
+        sentence = f"a worker of {s.gpus} GPUs is neither an equal part of a scale-up domain nor whole domains; sizes are {sizes}"
+        found.append(Violation("worker_domain", sentence, s.gpus, workers.pool.scale_up_domain_gpus))
+    most = service.workers.max_sequences
+    if most is not None and batch * s.pp > most:
+        found.append(
+            Violation("in_flight", f"{batch * s.pp} sequences per data-parallel rank, at most {most} are allowed", batch * s.pp, most)
+        )
+    if cut.chunks not in workers.chunk_choice:
+        found.append(Violation("chunks", f"{cut.chunks} chunks are not among {', '.join(map(str, workers.chunk_choice[:12]))}", cut.chunks))
+    if found:
+        return found
+    found = violations(bounds.instance, plan, bounds.terms)
+    return found or list(limit_violations(workers, figures_of(workers, worker)))
+
+
+def limit_violations(workers: Workers, figures: Figures) -> Iterator[Violation]:
+    """(R17 ttft, R18 tpot, R24 request) What the worker's requests wait."""
+    for rule, need, have in workers.waits(figures):
+        if need > have:
+            yield Violation(rule, f"a request of this {workers.role} worker waits {need} ns ({rule}), the limit is {have} ns", need, have)

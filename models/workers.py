@@ -1,0 +1,293 @@
+"""All workers of one role on one pool: their degrees and batches, what each yields, and the most that none of many exceeds.
+
+A worker is one replica; as many micro-batches are in flight as it has stages. Rates are requests in 10**9 s. Times never fall
+with the batch, so over batches low..high no rate exceeds that of `high` sequences in the times of `low`.
+"""
+
+from collections.abc import Hashable, Iterator
+from functools import cached_property
+from typing import Literal, NamedTuple
+
+from models.bounds import Bounds, Case, Solution
+from models.enumeration import Block, divisors, expert_sides, in_domain, tensor_degrees, values_of
+from models.fleet import Role
+from models.floors import Floors
+from models.instance import Instance
+from models.rules import context_covers, layers_cover
+from models.service import Service, chunk_numbers, chunk_tokens, decode_pass, prefill_pass
+from models.serving import cache_ns, chunked_ns, cycle_ns, per_giga_second, token_ns
+from models.shape import Groups
+from models.strategy import Strategy, stage_ranges
+from models.units import PPM, ceil_div
+
+MOST_BATCH = 65_536  # sequences per data-parallel rank and micro-batch
+Level = Literal["floor", "quick", "exact"]
+"""How closely times are bounded: computation alone; with communication, an even split; the best split."""
+
+
+class Cut(NamedTuple):
+    """A worker but for its batch."""
+
+    strategy: Strategy
+    """one replica, as many micro-batches as stages"""
+    chunks: int
+    """of a prompt"""
+
+
+class Times(NamedTuple):
+    """Of the passes of one worker, ns."""
+
+    slowest_prefill: int
+    """of the slowest stage, one chunk of each prompt"""
+    sent_prefill: int
+    """from stage to stage"""
+    slowest_decode: int
+    sent_decode: int
+
+
+class Figures(NamedTuple):
+    """What one worker yields, and what its requests see."""
+
+    rate: int
+    """requests in 10**9 s, before the share that is counted on"""
+    ttft_ns: int
+    """0 of a decode worker"""
+    tpot_ns: int
+    """0 of a prefill worker"""
+    in_flight: int
+    """requests that it works on at a time"""
+
+
+class Passes:
+    """Passes of one kind with any number of sequences; what does not depend on it is computed once."""
+
+    def __init__(self, instance: Instance) -> None:
+        self.instance = instance
+        self.bounds = Bounds(instance)
+        self.floors = Floors(instance, self.bounds.terms)
+        self._sized: dict[int, Bounds] = {}
+        self._groups: dict[Strategy, Groups] = {}
+
+    def of(self, sequences: int) -> Bounds:
+        """The bounds of a pass of so many sequences."""
+        found = self._sized.get(sequences)
+        if found is None:
+            found = self._sized[sequences] = self.bounds.resized(sequences)
+        return found
+
+    def floor_ns(self, s: Strategy, batch: int) -> int:
+        """Computation of one micro-batch over all layers, ns, at least."""
+        tokens = batch * self.instance.workload.new_tokens
+        experts = self.floors.experts(s.etp, s.ep, s.redundant, ceil_div(tokens * s.etp * s.ep, s.tp * s.cp))
+        return self.floors.attention(batch, s.tp, s.cp).total + experts.total
+
+    def sent_ns(self, s: Strategy, batch: int) -> int:
+        """From a stage to the next, ns."""
+        terms = self.bounds.terms
+        return terms.transfer(s, terms.shape_of(batch, s)).ns
+
+    def case(self, s: Strategy, batch: int) -> Case:
+        """One micro-batch through the whole model."""
+        groups = self._groups.get(s)
+        if groups is None:
+            groups = self._groups[s] = self.bounds.terms.groups(s)
+        return self.bounds.case_of(self.bounds.terms.shape_of(batch, s), groups)
+
+    def quick_ns(self, s: Strategy, batch: int) -> int:
+        """The slowest stage, ns, at least: max(mean stage, longest layer)."""
+        case = self.case(s, batch)
+        return max(ceil_div(case.total_ns, s.pp), case.longest_ns)
+
+    def slowest_on(self, s: Strategy, batch: int, stages: tuple[int, ...]) -> int:
+        """The slowest of these very stages, ns; every layer at its fastest placement."""
+        case = self.case(s, batch)
+        layers = [min(ns for ns, _, _ in run.choices) for run in case.layers for _ in range(run.length)]
+        layers[0] += case.first.ns
+        layers[-1] += case.last.ns
+        return max(sum(layers[n] for n in stage) for stage in stage_ranges(stages))
+
+
+class Workers:
+    """The workers of one role on one pool of a service."""
+
+    def __init__(self, service: Service, pool: int, role: Role) -> None:
+        self.service, self.role, self.pool = service, role, service.cluster.pools[pool]
+        self._prefill: dict[int, Passes] = {}
+        self._decode: dict[int, Passes] = {}
+        self._batches: dict[Hashable, int] = {}
+        self._floors: dict[Hashable, int] = {}
+        self._caches: dict[tuple[int, int], int] = {}
+
+    def prefill(self, chunks: int) -> Passes:
+        """Prefill passes of one chunk of each prompt."""
+        if chunks not in self._prefill:
+            self._prefill[chunks] = Passes(prefill_pass(self.service, self.pool, chunks))
+        return self._prefill[chunks]
+
+    def decode(self, chunks: int) -> Passes:
+        """Decode steps, beside one chunk of a prompt on an aggregated worker."""
+        beside = chunk_tokens(self.service, chunks) if self.role == "aggregated" else 0
+        if beside not in self._decode:
+            self._decode[beside] = Passes(decode_pass(self.service, self.pool, beside))
+        return self._decode[beside]
+
+    def sizing(self, cut: Cut) -> Passes:
+        """The passes whose memory and split count."""
+        return self.prefill(cut.chunks) if self.role == "prefill" else self.decode(cut.chunks)
+
+    @cached_property
+    def sizes(self) -> tuple[int, ...]:
+        """Numbers of GPUs that a worker may have, ascending: (R21 worker_domain) an equal part of a scale-up domain, or whole domains.
+
+        Where the pool is one domain, any number.
+        """
+        have, domain, listed = self.pool.gpus, self.pool.scale_up_domain_gpus, self.service.workers.gpus
+        within = (g for g in range(1, have + 1) if domain >= have or domain % g == 0 or g % domain == 0)
+        return tuple(g for g in within if listed is None or g in listed)
+
+    def cuts(self, gpus: int) -> Iterator[Cut]:
+        """Every worker of so many GPUs but for its batch, in a stated order: stages, tensor, context, expert side, rank order, chunks."""
+        i = self.decode(1).instance
+        for pp in values_of(i, "pp", divisors(gpus)):
+            if layers_cover(i, pp):
+                break
+            for tp in tensor_degrees(i, gpus // pp):
+                for cp in values_of(i, "cp", divisors(gpus // pp // tp)) if gpus // pp % tp == 0 else ():
+                    dp = gpus // (pp * tp * cp)
+                    if i.space.admits("dp", dp):
+                        sides = expert_sides(i, tp, tp * cp * dp)
+                        block = Block(1, pp, tp, cp, dp, (pp,), sides, i.space.orders)
+                        for s in in_domain(i, block).strategies() if sides else ():
+                            yield from (Cut(s, n) for n in self.chunk_choice if not self._context_short(cp, n))
+
+    def _context_short(self, cp: int, chunks: int) -> bool:
+        passes = {"prefill": (self.prefill,), "decode": (self.decode,), "aggregated": (self.prefill, self.decode)}[self.role]
+        return any(context_covers(kind(chunks).instance, cp) for kind in passes)
+
+    def most_batch(self, cut: Cut) -> int:
+        """The largest batch that fits memory and the limit on sequences in flight; 0 where none does."""
+        s, passes, limit = cut.strategy, self.sizing(cut), self.service.workers.max_sequences
+        key = (s.tp, s.cp, s.ep, s.etp, s.redundant, s.pp, s.dp > 1, cut.chunks)
+        found = self._batches.get(key)
+        if found is None:
+            most = MOST_BATCH if limit is None else min(MOST_BATCH, limit // s.pp)
+            low, high = 0, min(1, most)
+            while high and passes.of(high * s.dp * s.pp).fits(s):
+                if high == most:
+                    low = most
+                    break
+                low, high = high, min(2 * high, most)
+            while high - low > 1:
+                middle = (low + high) // 2
+                low, high = (middle, high) if passes.of(middle * s.dp * s.pp).fits(s) else (low, middle)
+            self._batches[key] = found = low
+        return found
+
+    def times(self, cut: Cut, batch: int, level: Level) -> Times | str:
+        """The times of a worker's passes, or at `floor` and `quick` no more than those; the rule that it breaks at `exact`."""
+        s, n = cut.strategy, cut.chunks
+        own = batch if self.role == "prefill" else 1  # an aggregated worker prefills one prompt per rank at a time
+        prefill, decode = (0, 0), (0, 0)
+        stages: tuple[int, ...] | None = None
+        if level == "exact":
+            solution = self.solution(cut, batch)
+            if isinstance(solution, str):
+                return solution
+            stages = solution.split.stages
+        sent = level != "floor" and s.pp > 1
+        if self.role != "prefill":
+            decode = self._slowest(self.decode(n), s, batch, level, stages), self.decode(n).sent_ns(s, batch) if sent else 0
+        if self.role != "decode":
+            prefill = self._slowest(self.prefill(n), s, own, level, stages), self.prefill(n).sent_ns(s, own) if sent else 0
+        return Times(*prefill, *decode)
+
+    def solution(self, cut: Cut, batch: int) -> Solution | str:
+        """The best split of a worker: of a prefill worker's pass, of any other one's decode step; or the rule that none keeps."""
+        s = cut.strategy
+        return self.sizing(cut).of(batch * s.dp * s.pp).exact(s)
+
+    def _slowest(self, passes: Passes, s: Strategy, batch: int, level: Level, stages: tuple[int, ...] | None) -> int:
+        if stages is not None:
+            return passes.slowest_on(s, batch, stages)
+        if level == "quick":
+            return passes.quick_ns(s, batch)
+        key = (id(passes), s.tp, s.cp, s.etp, s.ep, s.redundant, batch)
+        found = self._floors.get(key)
+        if found is None:
+            found = self._floors[key] = passes.floor_ns(s, batch)
+        return ceil_div(found, s.pp)
+
+    def figures(self, cut: Cut, times: Times, low: int, high: int) -> Figures:
+        """What the worker yields with `high` sequences per rank and micro-batch in the times, and the waits, of `low`."""
+        match self.role:
+            case "prefill":
+                return self._of_prefill(cut, times, low, high)
+            case "decode":
+                return self._of_decode(cut, times, high)
+            case "aggregated":
+                return self._of_aggregated(cut, times, low, high)
+
+    def _of_prefill(self, cut: Cut, t: Times, low: int, high: int) -> Figures:
+        """A pass of every prompt's chunks, then their caches leave while the next pass runs.
+
+        rate = prompts / max(chunks * slowest stage, sending); TTFT = pass + sending.
+        """
+        s, n = cut.strategy, cut.chunks
+        sending = self.sending_ns(s, low)
+        wait = chunked_ns(t.slowest_prefill, t.sent_prefill, s.pp, n) + sending + self.link_latency_ns
+        return Figures(per_giga_second(high * s.dp, max(n * t.slowest_prefill, sending)), wait, 0, high * s.dp * s.pp)
+
+    def _of_decode(self, cut: Cut, t: Times, high: int) -> Figures:
+        """rate = sequences in flight / (output tokens * step), no more than caches arrive."""
+        s = cut.strategy
+        step = cycle_ns(t.slowest_decode, t.sent_decode, s.pp)
+        served = per_giga_second(high * s.dp * s.pp, self.service.workload.output_tokens * step)
+        return Figures(min(served, per_giga_second(s.dp, self.sending_ns(s, 1))), 0, step, high * s.dp * s.pp)
+
+    def _of_aggregated(self, cut: Cut, t: Times, low: int, high: int) -> Figures:
+        """As `models.serving` has it: prefills come between decode steps, and a prompt's chunks each wait for one."""
+        s, n, out = cut.strategy, cut.chunks, self.service.workload.output_tokens
+        share = self.service.runtime.interference_ppm
+        step, prompt = cycle_ns(t.slowest_decode, t.sent_decode, s.pp), n * t.slowest_prefill
+        each = ceil_div(prompt * share, PPM) * high * s.pp + out * step
+        ttft = chunked_ns(t.slowest_prefill, t.sent_prefill, s.pp, n) + n * step
+        tpot = token_ns(step, prompt, low * s.pp, out, share)
+        return Figures(per_giga_second(high * s.pp * s.dp, each), ttft, tpot, high * s.dp * s.pp)
+
+    def sending_ns(self, s: Strategy, prompts: int) -> int:
+        """The caches of so many prompts of each rank over the slowest pool's ports, ns, without latency."""
+        cache = self._caches.get((s.tp, s.cp))
+        if cache is None:
+            terms = self.prefill(1).bounds.terms
+            cache = sum(count * terms.cache_bytes(g, s.tp, s.cp) for g, count in self.service.architecture.distinct_layers())
+            self._caches[s.tp, s.cp] = cache
+        return max(cache_ns(prompts * cache, s.pp, pool.scale_out) for pool in self.service.cluster.pools)
+
+    @cached_property
+    def link_latency_ns(self) -> int:
+        """Start-up of a transfer between workers, ns."""
+        return max(pool.scale_out.latency_ns for pool in self.service.cluster.pools)
+
+    def waits(self, figures: Figures) -> Iterator[tuple[str, int, int]]:
+        """The limits on waits of this role: rule, ns that requests wait, ns that they may."""
+        limits, together = self.service.objective.limits, self.role == "aggregated"
+        if limits.ttft_ns is not None:
+            yield "ttft", figures.ttft_ns, limits.ttft_ns
+        tpot = limits.tpot_ns if together else self._longest_token
+        if tpot is not None:
+            yield "tpot", figures.tpot_ns, tpot
+        if together and limits.request_ns is not None:
+            yield "request", figures.ttft_ns + self.service.workload.output_tokens * figures.tpot_ns, limits.request_ns
+
+    def broken(self, figures: Figures) -> str | None:
+        """The first limit that a worker with these figures misses."""
+        return next((rule for rule, need, have in self.waits(figures) if need > have), None)
+
+    @cached_property
+    def _longest_token(self) -> int | None:
+        return self.service.longest_token_ns()
+
+    @cached_property
+    def chunk_choice(self) -> tuple[int, ...]:
+        """Numbers of chunks that a prompt may be prefilled in."""
+        return (1,) if self.role == "decode" else chunk_numbers(self.service)
