@@ -1,5 +1,6 @@
 """The best worker of a size, by branching over ranges of batches: what no worker of so many GPUs exceeds."""
 
+from collections.abc import Iterable
 from heapq import heapify, heappop, heappush
 from typing import NamedTuple
 
@@ -20,12 +21,17 @@ class Found(NamedTuple):
 
 
 def best_worker(workers: Workers, gpus: int, above: int = 0) -> Found | None:
-    """The worker of `gpus` GPUs with the highest rate above `above`, of equals the first; None where there is none.
+    """The worker of `gpus` GPUs with the highest rate above `above`, of equals the first; None where there is none."""
+    return best_among(workers, workers.cuts(gpus), above)
+
+
+def best_among(workers: Workers, choice: Iterable[Cut], above: int = 0) -> Found | None:
+    """The best of these workers, each with its best batch, if it is above `above`.
 
     Ranges of batches are halved and bounded better in turn, the highest bound first.
     """
     cuts, heap = list[Cut](), list[tuple[int, int, int, int, int]]()  # -bound, place of the cut, low, high, level
-    for cut in workers.cuts(gpus):
+    for cut in choice:
         most = workers.most_batch(cut)
         if most:
             bound = _bound(workers, cut, 1, most, 0)

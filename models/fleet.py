@@ -8,6 +8,7 @@ numbers; what a worker's rate is worth (queueing margins, output tokens per requ
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from itertools import product
+from math import gcd
 from operator import add
 from typing import Annotated, Literal, NamedTuple, Self
 
@@ -16,10 +17,11 @@ from pydantic import Field, model_validator
 from models.cluster import MAX_GPUS
 from models.packing import Natural, Refused
 from models.record import Name, Record, StopAtFirst
-from models.units import MicroUsdPerHour
+from models.units import MicroUsdPerHour, ceil_div
 
 Role = Literal["aggregated", "prefill", "decode"]
 ROLES: tuple[Role, ...] = ("aggregated", "prefill", "decode")
+FleetObjective = Literal["rate", "rate_per_gpu", "gpus", "cost", "cost_per_rate"]
 MOST_STEPS = 60_000_000  # of the tables of one problem: 7,700 GPUs in one pool, some seconds
 
 
@@ -46,15 +48,16 @@ class FleetProblem(Record):
 
     pools: Annotated[tuple[GpuPool, ...], Field(min_length=1, max_length=16)]
     workers: Annotated[tuple[Worker, ...], StopAtFirst(), Field(max_length=100_000)]
-    objective: Literal["rate", "gpus", "cost"] = "rate"
+    objective: FleetObjective = "rate"
     load: Natural | None = Field(default=None, description="rate that must be reached; needed by the objectives gpus and cost")
+    least_workers: Annotated[int, Field(ge=1, le=16)] = Field(default=1, description="of every role in use")
 
     @model_validator(mode="after")
     def _parts_fit(self) -> Self:
         wrong = next((w for w in self.workers if w.pool >= len(self.pools)), None)
         if wrong is not None:
             raise ValueError(f"worker {wrong.name} is of pool {wrong.pool}, there are {len(self.pools)}; number pools from 0")
-        if self.objective != "rate" and self.load is None:
+        if self.objective in ("gpus", "cost") and self.load is None:
             raise ValueError(f"objective {self.objective} needs a load; add load")
         return self
 
@@ -67,6 +70,8 @@ class Chosen(Record):
 
 
 Fleet = Annotated[tuple[Chosen, ...], StopAtFirst(), Field(max_length=100_000)]
+
+RATES = 10**12  # so much rate is what `cost_per_rate` is the expense of
 
 Budget = tuple[int, ...]
 """GPUs of each pool."""
@@ -81,7 +86,7 @@ class Yield(NamedTuple):
 
 def yield_of(problem: FleetProblem, fleet: Sequence[Chosen]) -> Yield:
     """GPUs by pool, and aggregated + min(prefill, decode). Raises Refused for a fleet that the pools cannot hold."""
-    gpus, rates = [0] * len(problem.pools), dict.fromkeys(ROLES, 0)
+    gpus, rates, workers = [0] * len(problem.pools), dict.fromkeys(ROLES, 0), dict.fromkeys(ROLES, 0)
     if len({c.worker for c in fleet}) < len(fleet):
         raise Refused("a shape is listed twice")
     for chosen in fleet:
@@ -90,21 +95,43 @@ def yield_of(problem: FleetProblem, fleet: Sequence[Chosen]) -> Yield:
         worker = problem.workers[chosen.worker]
         gpus[worker.pool] += chosen.count * worker.gpus
         rates[worker.role] += chosen.count * worker.rate
+        workers[worker.role] += chosen.count
     for used, pool in zip(gpus, problem.pools, strict=True):
         if used > pool.gpus:
             raise Refused(f"{used} GPUs of pool {pool.name}, there are {pool.gpus}")
+    few = next((role for role, n in workers.items() if 0 < n < problem.least_workers), None)
+    if few is not None:
+        raise Refused(f"{workers[few]} {few} workers, at least {problem.least_workers} are asked for")
     return Yield(tuple(gpus), rates["aggregated"] + min(rates["prefill"], rates["decode"]))
 
 
 def value_of_fleet(problem: FleetProblem, found: Yield) -> int:
-    """The objective of a fleet: its rate; its GPUs; micro-USD per hour."""
+    """The objective of a fleet: its rate; rate per GPU in use, down; its GPUs; micro-USD per hour; that per 10**12 of rate, up."""
+    money = sum(used * pool.price_uusd_per_gpu_hour for used, pool in zip(found.gpus, problem.pools, strict=True))
     match problem.objective:
         case "rate":
             return found.rate
+        case "rate_per_gpu":
+            return found.rate // max(1, sum(found.gpus))
         case "gpus":
             return sum(found.gpus)
         case "cost":
-            return sum(used * pool.price_uusd_per_gpu_hour for used, pool in zip(found.gpus, problem.pools, strict=True))
+            return money
+        case "cost_per_rate":
+            return ceil_div(money * RATES, max(1, found.rate))
+
+
+def serves(problem: FleetProblem, rate: int) -> bool:
+    """Whether a fleet of this rate reaches the load; where the objective is a ratio, it must yield something."""
+    return rate >= max(problem.load or 0, problem.objective in ("rate_per_gpu", "cost_per_rate"))
+
+
+def more_is_better(problem: FleetProblem) -> bool:
+    """Whether the objective is a yield, not an expense."""
+    return problem.objective in ("rate", "rate_per_gpu")
+
+
+NONE = -1  # in a table: no workers
 
 
 class Tables:
@@ -114,45 +141,70 @@ class Tables:
         """Raises Refused where there are too many budgets and shapes."""
         self.problem = problem
         self.shapes = {role: undominated(problem, role) for role in ROLES}
-        self.sizes = [pool.gpus + 1 for pool in problem.pools]
+        self.units = [self._unit(n) for n in range(len(problem.pools))]
+        self.sizes = [pool.gpus // unit + 1 for pool, unit in zip(problem.pools, self.units, strict=True)]
         self.strides = [1] * len(self.sizes)
         for n in range(len(self.sizes) - 2, -1, -1):
             self.strides[n] = self.strides[n + 1] * self.sizes[n + 1]
         self.budgets = self.strides[0] * self.sizes[0]
-        steps = self.budgets * (self.budgets + sum(map(len, self.shapes.values())))
+        steps = self.budgets * (self.budgets + problem.least_workers * sum(map(len, self.shapes.values())))
         if steps > MOST_STEPS:
             raise Refused(f"{self.budgets} budgets of GPUs are too many for tables")
-        self.of = {role: self._fill(self.shapes[role]) for role in ROLES}
+        self.layers = {role: self._layers(self.shapes[role]) for role in ROLES}
+        self.of = {role: [max(0, rate) for rate in layers[-1]] for role, layers in self.layers.items()}
 
-    def _fill(self, shapes: Sequence[int]) -> list[int]:
-        """The most rate of these shapes within each budget."""
-        workers = [(w.pool, w.gpus, w.gpus * self.strides[w.pool], w.rate) for w in (self.problem.workers[n] for n in shapes)]
-        found = [0] * self.budgets
+    def _unit(self, pool: int) -> int:
+        """What the GPUs of a pool are counted in: whatever all its shapes are multiples of."""
+        sizes = (self.problem.workers[n].gpus for shapes in self.shapes.values() for n in shapes if self.problem.workers[n].pool == pool)
+        return gcd(*sizes) or self.problem.pools[pool].gpus
+
+    def _layers(self, shapes: Sequence[int]) -> list[list[int]]:
+        """The most rate of at least 0, 1, ... of these shapes within each budget; NONE where so many do not fit."""
+        any_number = self._fill(shapes, None)
+        least = self.problem.least_workers
+        if least == 1:
+            return [any_number]  # a role without workers yields nothing anyhow
+        found = [any_number]
+        for _ in range(least):
+            found.append(self._fill(shapes, found[-1]))
+        return found
+
+    def _fill(self, shapes: Sequence[int], before: list[int] | None) -> list[int]:
+        """The most rate within each budget: of one of these shapes and what `before` says of the rest; without it, of any number."""
+        chosen = (self.problem.workers[n] for n in shapes)
+        workers = [(w.pool, n := w.gpus // self.units[w.pool], n * self.strides[w.pool], w.rate) for w in chosen]
+        least = NONE if before else 0
+        found = [least] * self.budgets
+        rest = before or found
         for place, budget in enumerate(product(*map(range, self.sizes))):
-            best = 0
+            best = least
             for n, have in enumerate(budget):
                 if have and found[place - self.strides[n]] > best:
                     best = found[place - self.strides[n]]
             for pool, gpus, less, rate in workers:
-                if budget[pool] >= gpus and found[place - less] + rate > best:
-                    best = found[place - less] + rate
+                if budget[pool] >= gpus and rest[place - less] >= 0 and rest[place - less] + rate > best:
+                    best = rest[place - less] + rate
             found[place] = best
         return found
 
     def splits(self, place: int) -> Iterator[tuple[int, int]]:
         """Every way to divide a budget in two, as places in the tables."""
-        parts = (range(0, (have + 1) * stride, stride) for have, stride in zip(self.budget(place), self.strides, strict=True))
+        parts = (range(0, (have + 1) * stride, stride) for have, stride in zip(self._counts(place), self.strides, strict=True))
         return ((one, place - one) for one in map(sum, product(*parts)))
 
     def _runs(self, place: int) -> Iterator[tuple[int, int, int]]:
         """The same, of the last pool all ways together: of n GPUs there, parts one + k and other + n - k, for k = 0..n."""
-        *others, n = self.budget(place)
+        *others, n = self._counts(place)
         parts = (range(0, (have + 1) * stride, stride) for have, stride in zip(others, self.strides[:-1], strict=True))
         return ((one, place - n - one, n) for one in map(sum, product(*parts)))
 
-    def budget(self, place: int) -> Budget:
-        """The budget at a place of the tables."""
+    def _counts(self, place: int) -> Budget:
+        """The budget at a place of the tables, in units of each pool."""
         return tuple(place // stride % size for stride, size in zip(self.strides, self.sizes, strict=True))
+
+    def budget(self, place: int) -> Budget:
+        """The budget at a place of the tables, GPUs of each pool."""
+        return tuple(n * unit for n, unit in zip(self._counts(place), self.units, strict=True))
 
     def paired(self) -> list[int]:
         """The most that prefill and decode workers yield together within each budget: max over splits of min."""
@@ -176,11 +228,13 @@ class Tables:
 
 def best_value(problem: FleetProblem, joint: Sequence[int], tables: Tables) -> int | None:
     """The objective's best value over all fleets, from the tables; None where no fleet reaches the load."""
-    if problem.objective == "rate":
-        return joint[-1] if problem.load is None or joint[-1] >= problem.load else None
-    assert problem.load is not None, "checked when the problem was read"
-    reached = (value_of_fleet(problem, Yield(tables.budget(n), rate)) for n, rate in enumerate(joint) if rate >= problem.load)
-    return min(reached, default=None)
+    best: int | None = None
+    for place, rate in enumerate(joint):
+        if serves(problem, rate):
+            value = value_of_fleet(problem, Yield(tables.budget(place), rate))
+            if best is None or (value > best if more_is_better(problem) else value < best):
+                best = value
+    return best
 
 
 def undominated(problem: FleetProblem, role: Role) -> list[int]:
@@ -189,9 +243,10 @@ def undominated(problem: FleetProblem, role: Role) -> list[int]:
     fitting = (n for n, w in enumerate(problem.workers) if w.role == role and w.gpus <= problem.pools[w.pool].gpus)
     order = sorted(fitting, key=lambda n: (_size(problem, n), n))
     best: dict[int, int] = {}
+    useless = 0 if problem.least_workers == 1 else NONE  # one that yields nothing still makes up the number
     for n in order:
         worker = problem.workers[n]
-        if worker.rate > best.get(worker.pool, 0):
+        if worker.rate > best.get(worker.pool, useless):
             best[worker.pool] = worker.rate
             least[worker.pool, worker.gpus] = n
     return sorted(least.values())

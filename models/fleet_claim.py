@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from models.fleet import Fleet, FleetProblem, Tables, best_value, value_of_fleet, yield_of
+from models.fleet import Fleet, FleetProblem, Tables, best_value, more_is_better, serves, value_of_fleet, yield_of
 from models.packing import Natural, Refused
 from models.record import Record
 
@@ -26,8 +26,8 @@ def examine_fleet(claim: FleetClaim) -> None:
         raise Refused("a fleet, its value and a bound belong together", "claim.value")
     if claim.fleet is not None:
         found = yield_of(problem, claim.fleet)
-        if problem.load is not None and found.rate < problem.load:
-            raise Refused(f"the fleet yields {found.rate}, which is below the load of {problem.load}", "claim.fleet")
+        if not serves(problem, found.rate):
+            raise Refused(f"the fleet yields {found.rate}, which is below the load of {problem.load or 1}", "claim.fleet")
         if value_of_fleet(problem, found) != claim.value:
             raise Refused(f"the fleet has the value {value_of_fleet(problem, found)}", "claim.value")
     tables = Tables(problem)
@@ -37,5 +37,5 @@ def examine_fleet(claim: FleetClaim) -> None:
             raise Refused("no fleet reaches the load, so none is bounded", "claim.bound")
     elif claim.bound is None:
         raise Refused("a fleet reaches the load", "claim.bound")
-    elif (best > claim.bound) if problem.objective == "rate" else (best < claim.bound):
+    elif (best > claim.bound) if more_is_better(problem) else (best < claim.bound):
         raise Refused(f"some fleet has the value {best}", "claim.bound")

@@ -7,12 +7,13 @@ from pydantic import Field
 
 from models.evaluate import evaluate, stage_memory
 from models.fleet import Role
+from models.passes import Passes
 from models.record import Name, Record, StopAtFirst
 from models.rules import strategy_violations, violations
 from models.strategy import Degree, Degrees, Plan, Ranks
 from models.units import PPM
 from models.violation import Violation
-from models.workers import Cut, Figures, Passes, Times, Workers
+from models.workers import Cut, Figures, Times, Workers
 
 
 class WorkerFile(Record):

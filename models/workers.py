@@ -8,17 +8,16 @@ from collections.abc import Hashable, Iterator
 from functools import cached_property
 from typing import Literal, NamedTuple
 
-from models.bounds import Bounds, Case, Solution
+from models.bounds import Solution
 from models.enumeration import Block, divisors, expert_sides, in_domain, tensor_degrees, values_of
 from models.fleet import Role
-from models.floors import Floors
-from models.instance import Instance
-from models.rules import context_covers, layers_cover
+from models.passes import Passes
+from models.rules import context_covers, layers_cover, strategy_violations
 from models.service import Service, chunk_numbers, chunk_tokens, decode_pass, prefill_pass
 from models.serving import cache_ns, chunked_ns, cycle_ns, per_giga_second, token_ns
-from models.shape import Groups
-from models.strategy import Strategy, stage_ranges
+from models.strategy import Strategy
 from models.units import PPM, ceil_div
+from models.violation import Violation
 
 MOST_BATCH = 65_536  # sequences per data-parallel rank and micro-batch
 Level = Literal["floor", "quick", "exact"]
@@ -56,55 +55,6 @@ class Figures(NamedTuple):
     """0 of a prefill worker"""
     in_flight: int
     """requests that it works on at a time"""
-
-
-class Passes:
-    """Passes of one kind with any number of sequences; what does not depend on it is computed once."""
-
-    def __init__(self, instance: Instance) -> None:
-        self.instance = instance
-        self.bounds = Bounds(instance)
-        self.floors = Floors(instance, self.bounds.terms)
-        self._sized: dict[int, Bounds] = {}
-        self._groups: dict[Strategy, Groups] = {}
-
-    def of(self, sequences: int) -> Bounds:
-        """The bounds of a pass of so many sequences."""
-        found = self._sized.get(sequences)
-        if found is None:
-            found = self._sized[sequences] = self.bounds.resized(sequences)
-        return found
-
-    def floor_ns(self, s: Strategy, batch: int) -> int:
-        """Computation of one micro-batch over all layers, ns, at least."""
-        tokens = batch * self.instance.workload.new_tokens
-        experts = self.floors.experts(s.etp, s.ep, s.redundant, ceil_div(tokens * s.etp * s.ep, s.tp * s.cp))
-        return self.floors.attention(batch, s.tp, s.cp).total + experts.total
-
-    def sent_ns(self, s: Strategy, batch: int) -> int:
-        """From a stage to the next, ns."""
-        terms = self.bounds.terms
-        return terms.transfer(s, terms.shape_of(batch, s)).ns
-
-    def case(self, s: Strategy, batch: int) -> Case:
-        """One micro-batch through the whole model."""
-        groups = self._groups.get(s)
-        if groups is None:
-            groups = self._groups[s] = self.bounds.terms.groups(s)
-        return self.bounds.case_of(self.bounds.terms.shape_of(batch, s), groups)
-
-    def quick_ns(self, s: Strategy, batch: int) -> int:
-        """The slowest stage, ns, at least: max(mean stage, longest layer)."""
-        case = self.case(s, batch)
-        return max(ceil_div(case.total_ns, s.pp), case.longest_ns)
-
-    def slowest_on(self, s: Strategy, batch: int, stages: tuple[int, ...]) -> int:
-        """The slowest of these very stages, ns; every layer at its fastest placement."""
-        case = self.case(s, batch)
-        layers = [min(ns for ns, _, _ in run.choices) for run in case.layers for _ in range(run.length)]
-        layers[0] += case.first.ns
-        layers[-1] += case.last.ns
-        return max(sum(layers[n] for n in stage) for stage in stage_ranges(stages))
 
 
 class Workers:
@@ -200,6 +150,11 @@ class Workers:
         if self.role != "decode":
             prefill = self._slowest(self.prefill(n), s, own, level, stages), self.prefill(n).sent_ns(s, own) if sent else 0
         return Times(*prefill, *decode)
+
+    def broken_rules(self, s: Strategy) -> Iterator[Violation]:
+        """The rules on strategies that a worker breaks, whatever its batch."""
+        passes = self.prefill(1) if self.role == "prefill" else self.decode(1)
+        return strategy_violations(passes.of(s.dp * s.pp).instance, s)
 
     def solution(self, cut: Cut, batch: int) -> Solution | str:
         """The best split of a worker: of a prefill worker's pass, of any other one's decode step; or the rule that none keeps."""

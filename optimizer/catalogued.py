@@ -145,12 +145,13 @@ def _merged(preset: Json, over: Json) -> Json:
 
 
 def _memory_bytes(data: Json) -> int:
-    """Memory of one GPU of the first pool; the engine's reserve is a share of it."""
+    """Memory of one GPU, the largest of all pools; the engine's reserve is a share of it."""
     try:
-        memory = parse_quantity(data["cluster"]["pools"][0]["accelerator"]["memory_bytes"], "bytes")
+        found = [parse_quantity(pool["accelerator"]["memory_bytes"], "bytes") for pool in data["cluster"]["pools"]]
+        memory = max(size for size in found if isinstance(size, int))
     except (KeyError, IndexError, TypeError, ValueError):
-        memory = None
-    if not isinstance(memory, int) or memory <= 0:
+        memory = 0
+    if memory <= 0:
         raise InputError("runtime.engine: the memory that it reserves needs cluster.pools.0.accelerator.memory_bytes; add it")
     return memory
 

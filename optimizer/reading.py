@@ -11,6 +11,7 @@ from pydantic import BaseModel, ValidationError
 
 from models.errors import InputError
 from models.instance import Instance
+from models.service import Service
 from optimizer.catalogued import resolve, spell_out
 from optimizer.measuring.attaching import attach_tables
 from optimizer.settings import set_path
@@ -122,6 +123,14 @@ def read_record(path: Path, record: type[R], overrides: Sequence[str] = ()) -> R
     return validate(read_with_overrides(path, overrides), record, str(path))
 
 
+def read_problem(path: Path, overrides: Sequence[str] = ()) -> Instance | Service:
+    """An instance file: a service where its workload is `serving`. Raises InputError with one sentence."""
+    data = read_with_overrides(path, overrides)
+    workload = data.get("workload") if isinstance(data, dict) else None
+    serving = isinstance(workload, dict) and workload.get("kind") == "serving"
+    return validate(data, Service, str(path)) if serving else validate(data, Instance, str(path))
+
+
 def read_with_overrides(path: Path, overrides: Sequence[str]) -> Any:
     """The file's value with each `PATH=VALUE` applied."""
     data = read_data(path)
@@ -136,7 +145,7 @@ def read_with_overrides(path: Path, overrides: Sequence[str]) -> Any:
 
 def validate(data: Any, record: type[R], origin: str) -> R:
     """`data` as a record, an instance's names from the catalogue replaced. Raises InputError naming origin, field, value and remedy."""
-    if record is Instance:
+    if record is Instance or record is Service:
         data = attach_tables(resolve(data, origin), origin)
     try:
         return record.model_validate_json(json.dumps(data))

@@ -96,7 +96,8 @@ def name(x: Json) -> bool:
 GPUS = range(1, 65_537)
 POOL = {"name": name, "gpus": GPUS, "price_uusd_per_gpu_hour=": range(10**18 + 1)}
 WORKER = {"name": name, "role": ("aggregated", "prefill", "decode"), "pool=": NATURAL, "gpus": GPUS, "rate": NATURAL}
-FLEET = {"pools": [POOL], "workers": [WORKER], "objective=": ("rate", "gpus", "cost"), "load=": MAYBE}
+OBJECTIVES = ("rate", "rate_per_gpu", "gpus", "cost", "cost_per_rate")
+FLEET = {"pools": [POOL], "workers": [WORKER], "objective=": OBJECTIVES, "load=": MAYBE, "least_workers=": int}
 PLANS = {"plans": [PRICED], "refuted": (None, PRICED)}
 CLAIM = (
     {"kind": "optimal", "value": NATURAL, "complete_to": NATURAL, "strategies": NATURAL, **PLANS},

@@ -1,13 +1,14 @@
 """Fleets: the best mix equals exhaustive search, its claim passes, and claims that say too much are refused."""
 
 import os
+from collections import Counter
 from collections.abc import Iterator
 from itertools import product
 from random import Random
 
 import pytest
 
-from models.fleet import ROLES, Chosen, FleetProblem, GpuPool, Tables, Worker, value_of_fleet, yield_of
+from models.fleet import ROLES, Chosen, FleetProblem, GpuPool, Tables, Worker, more_is_better, value_of_fleet, yield_of
 from models.fleet_claim import FleetClaim, examine_fleet
 from models.packing import Refused
 from optimizer.fleets.solve import solve_fleet
@@ -32,9 +33,10 @@ def random_problem(seed: int) -> FleetProblem:
         )
         for n in range(rng.randint(1, 5))
     ]
-    objective = rng.choice(["rate", "rate", "gpus", "cost"])
-    load = rng.randint(0, 60) if objective != "rate" or rng.random() < 0.2 else None
-    return FleetProblem(pools=tuple(pools), workers=tuple(workers), objective=objective, load=load)
+    objective = rng.choice(["rate", "rate", "rate_per_gpu", "gpus", "cost", "cost_per_rate"])
+    load = rng.randint(0, 60) if objective in ("gpus", "cost") or rng.random() < 0.2 else None
+    least = rng.choice([1, 1, 2, 3])
+    return FleetProblem(pools=tuple(pools), workers=tuple(workers), objective=objective, load=load, least_workers=least)
 
 
 def every_fleet(problem: FleetProblem) -> Iterator[tuple[Chosen, ...]]:
@@ -52,9 +54,19 @@ def every_fleet(problem: FleetProblem) -> Iterator[tuple[Chosen, ...]]:
 
 def exhaustive(problem: FleetProblem) -> int | None:
     """The best value by looking at every fleet."""
-    found = [yield_of(problem, fleet) for fleet in every_fleet(problem)]
-    values = [value_of_fleet(problem, y) for y in found if problem.load is None or y.rate >= problem.load]
-    return (max if problem.objective == "rate" else min)(values, default=None)
+    kept = (fleet for fleet in every_fleet(problem) if enough_workers(problem, fleet))
+    found = [yield_of(problem, fleet) for fleet in kept]
+    ratio = problem.objective in ("rate_per_gpu", "cost_per_rate")  # of nothing there is none
+    values = [value_of_fleet(problem, y) for y in found if (problem.load is None or y.rate >= problem.load) and not (ratio and y.rate == 0)]
+    return (max if more_is_better(problem) else min)(values, default=None)
+
+
+def enough_workers(problem: FleetProblem, fleet: tuple[Chosen, ...]) -> bool:
+    """Every role in use has as many workers as are asked for."""
+    counts = Counter[str]()
+    for chosen in fleet:
+        counts[problem.workers[chosen.worker].role] += chosen.count
+    return all(n >= problem.least_workers for n in counts.values())
 
 
 @pytest.mark.parametrize("block", range(10))
@@ -72,7 +84,7 @@ def false_claims(claim: FleetClaim) -> Iterator[FleetClaim]:
     if claim.bound is None or claim.value is None or claim.fleet is None:
         yield claim.model_copy(update={"bound": 0})
         return
-    better = 1 if claim.problem.objective == "rate" else -1
+    better = 1 if more_is_better(claim.problem) else -1
     if claim.bound - better >= 0:
         yield claim.model_copy(update={"bound": claim.bound - better})
     yield claim.model_copy(update=nothing)
@@ -92,8 +104,10 @@ def test_false_claims_are_refused() -> None:
         claim = solve_fleet(random_problem(seed))
         for false in false_claims(claim):
             harmless = false.fleet == claim.fleet[1:] if claim.fleet else False
-            if harmless and value_of_fleet(claim.problem, yield_of(claim.problem, false.fleet or ())) == claim.value:
-                continue  # the first shape was of no use
+            if harmless and enough_workers(claim.problem, false.fleet or ()):
+                found = yield_of(claim.problem, false.fleet or ())
+                if value_of_fleet(claim.problem, found) == claim.value and found.rate >= (claim.problem.load or 0):
+                    continue  # the first shape was of no use
             tried += 1
             with pytest.raises(Refused):
                 examine_fleet(false)
@@ -119,5 +133,6 @@ def test_pools_are_not_interchangeable() -> None:
 
 def test_too_many_budgets_are_refused_in_a_sentence() -> None:
     pools = tuple(GpuPool(name=f"p{n}", gpus=500) for n in range(3))
+    workers = tuple(Worker(name=f"w{n}", role="decode", pool=n, gpus=1, rate=1) for n in range(3))
     with pytest.raises(Refused, match="too many"):
-        Tables(FleetProblem(pools=pools, workers=()))
+        Tables(FleetProblem(pools=pools, workers=workers))

@@ -63,7 +63,13 @@ WORKERS = [
     {"name": "all, slow", "role": "aggregated", "pool": 1, "gpus": 2, "rate": 4},
     {"name": "none", "role": "prefill", "pool": 0, "gpus": 5, "rate": 0},
 ]
-LOADS = {"rate": (None, 18, 10**3), "gpus": (18, 0, 10**3), "cost": (18, 25, 10**3)}
+LOADS: dict[str, tuple[int | None, ...]] = {
+    "rate": (None, 18, 10**3),
+    "rate_per_gpu": (None, 18),
+    "gpus": (18, 0, 10**3),
+    "cost": (18, 25, 10**3),
+    "cost_per_rate": (None, 25),
+}
 KNOWN = [(objective, load) for objective, loads in LOADS.items() for load in loads]
 
 
@@ -81,7 +87,24 @@ def test_both_judge_every_change_of_one_claim_alike(objective: str, load: int | 
     assert found[True] >= 20
 
 
-WORDS = ("rate", "gpus", "cost", "aggregated", "prefill", "decode", "fleet", "placement", "expert_map", "Rate", "", None, 0)
+ROLE_WORDS = ("aggregated", "prefill", "decode")
+WORDS = ("rate", "rate_per_gpu", "gpus", "cost", "cost_per_rate", *ROLE_WORDS, "fleet", "placement", "expert_map", "Rate", "", None, 0)
+    "rate",
+    "rate_per_gpu",
+    "gpus",
+    "cost",
+    "cost_per_rate",
+    "aggregated",
+    "prefill",
+    "decode",
+    "fleet",
+    "placement",
+    "expert_map",
+    "Rate",
+    "",
+    None,
+    0,
+)
 
 
 @pytest.mark.parametrize(("objective", "load"), KNOWN)
@@ -90,7 +113,12 @@ def test_both_judge_other_words_and_parts_left_out_alike(objective: str, load: i
     for path in (("claim", "kind"), (*problem, "objective"), *((*problem, "workers", n, "role") for n in range(len(WORKERS)))):
         for word in WORDS:
             agreed(replaced(made, path, word))
-    for path, key in [((*problem, "pools", 0), "price_uusd_per_gpu_hour"), ((*problem, "workers", 1), "pool"), (problem, "load")]:
+    for path, key in [
+        ((*problem, "pools", 0), "price_uusd_per_gpu_hour"),
+        ((*problem, "workers", 1), "pool"),
+        (problem, "load"),
+        (problem, "least_workers"),
+    ]:
         inside = made
         for step in path:
             inside = inside[step]
@@ -119,11 +147,11 @@ def figures(claim: Json, fleet: Json) -> tuple[int | None, int | None]:
     for worker, count in chosen:
         sums[worker["role"]] += count * worker["rate"]
     prices = [pool["price_uusd_per_gpu_hour"] for pool in claim["problem"]["pools"]]
-    values = {
-        "rate": sums["aggregated"] + min(sums["prefill"], sums["decode"]),
-        "gpus": sum(worker["gpus"] * count for worker, count in chosen),
-        "cost": sum(worker["gpus"] * count * prices[worker["pool"]] for worker, count in chosen),
-    }
+    rate = sums["aggregated"] + min(sums["prefill"], sums["decode"])
+    gpus = sum(worker["gpus"] * count for worker, count in chosen)
+    cost = sum(worker["gpus"] * count * prices[worker["pool"]] for worker, count in chosen)
+    ratios = {"rate_per_gpu": rate // max(1, gpus), "cost_per_rate": -(-cost * 10**12 // max(1, rate))}
+    values = {"rate": rate, "gpus": gpus, "cost": cost} | ratios
     return values[claim["problem"]["objective"]], claim["bound"]
 
 

@@ -21,43 +21,52 @@ Row = dict[str, Any]
 
 
 class Heard:
-    """What one search priced: distinct points per role, and the rows of all that fit in memory."""
+    """What one search priced: the engines that keep their priced aggregated workers, and the others as they were priced."""
 
     def __init__(self) -> None:
-        self.points = {"aggregated": 0, "prefill": 0, "decode": 0}
-        self.rows: dict[str, list[Row]] = {role: [] for role in self.points}
-        self._known: set[tuple[int, int, int | None]] = set()
-        self._models: list[Any] = []  # kept, so that no two have one id
+        self.engines: list[Any] = []
+        self.priced: dict[str, list[Any]] = {"aggregated": [], "prefill": [], "decode": []}
 
-    def price(self, role: str | None, function: Callable[..., Any]) -> Callable[..., Any]:
-        """`function`, which prices one worker; the peer asks for most points again and again, and only the first time counts."""
-        known = self._known
+    def engine(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """`function`, which makes an engine, noting which."""
+
+        @functools.wraps(function)
+        def listening(*given: Any) -> Any:
+            self.engines.append(function(*given))
+            return self.engines[-1]
+
+        return listening
+
+    def price(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """`function`, which prices one prefill or decode worker, noting its result."""
 
         @functools.wraps(function)
         def listening(**given: Any) -> Any:
             priced = function(**given)
-            point = (id(given["model"]), given["runtime_config"].batch_size, given.get("ctx_tokens"))
-            if point not in known:
-                known.add(point)
-                self._note(role or given["role"], given["model"], priced)
+            self.priced[given["role"]].append(priced)
             return priced
 
         return listening
 
-    def _note(self, role: str, model: Any, priced: Any) -> None:
-        self._models.append(model)
-        self.points[role] += 1
-        if not priced.check_oom() and not priced.check_kv_cache_oom():
-            self.rows[role] += [priced.get_result_dict()] if role == "aggregated" else priced.get_summary_df().to_dict("records")
+    def collect(self) -> None:
+        """Add the aggregated workers: the search asks for each some eighty times, and the engine prices it once."""
+        self.priced["aggregated"] = [priced for engine in self.engines for priced in engine._agg_cache.values()]
+
+    def rows(self, role: str) -> list[Row]:
+        """Of all workers that fit in memory."""
+        fit = [priced for priced in self.priced[role] if not priced.check_oom() and not priced.check_kv_cache_oom()]
+        if role == "aggregated":
+            return [priced.get_result_dict() for priced in fit]
+        return [row for priced in fit for row in priced.get_summary_df().to_dict("records")]
 
 
 def listen() -> Heard:
-    """The peer's sweep, wrapped where it prices a worker."""
+    """The peer's sweep, wrapped where it makes an engine and where it prices a worker; nothing in its inner loop."""
     from aiconfigurator.sdk import sweep
 
     heard = Heard()
-    sweep.predict_agg_worker = heard.price("aggregated", sweep.predict_agg_worker)
-    sweep.predict_disagg_worker = heard.price(None, sweep.predict_disagg_worker)
+    sweep.get_backend = heard.engine(sweep.get_backend)
+    sweep.predict_disagg_worker = heard.price(sweep.predict_disagg_worker)
     return heard
 
 
@@ -109,7 +118,7 @@ def described(result: Any, heard: Heard) -> dict[str, Any]:
         "per_mode": {name: float(value) for name, value in result.best_throughputs.items()},
         "mode": result.chosen_exp,
         "best": json.loads(result.best_configs[result.chosen_exp].iloc[0].to_json()),
-        "priced": heard.points,
+        "priced": {role: len(priced) for role, priced in heard.priced.items()},
         "prefill_share": sweep._RATE_MATCH_PREFILL_DEGRADATION,
         "decode_share": sweep._RATE_MATCH_DECODE_DEGRADATION,
     }
@@ -119,10 +128,11 @@ def main() -> None:
     """Search, then write what was heard."""
     question, folder = json.loads(sys.argv[1]), Path(sys.argv[2])
     heard = listen()
-    answer = described(search(question), heard)
-    answer["rows"] = {}
-    for role, rows in heard.rows.items():
-        kept = table(role, [row for row in rows if feasible(role, row, question)])
+    result = search(question)
+    heard.collect()
+    answer = described(result, heard) | {"rows": {}}
+    for role in heard.priced:
+        kept = table(role, [row for row in heard.rows(role) if feasible(role, row, question)])
         kept.to_csv(folder / f"{role}.csv", index=False)
         answer["rows"][role] = len(kept)
     (folder / "answer.json").write_text(json.dumps(answer, indent=2) + "\n")
