@@ -10,58 +10,21 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, JsonValue, ValidationError
 
 from models.arguments import Argument
+from models.certified_plan import AllDegrees as AllDegrees
+from models.certified_plan import PricedPlan as PricedPlan
+from models.certified_plan import StatedPlan as StatedPlan
 from models.expert_map import ExpertMap
 from models.fleet_claim import FleetClaim
 from models.instance import Instance
 from models.packing import MOST_DIGITS, Natural, Problem, Refused
 from models.record import Name, Record, StopAtFirst
-from models.strategy import DEGREES, ORDERS, Degree, Plan, Ranks, Redundant, Strategy
+from models.service_claim import ServiceClaim
+from models.strategy import Ranks
 
 FORMAT = "shardproof-certificate/1"
 MOST_CHARACTERS = 16_000_000
 MOST_LEVELS = 64
 MOST_OBJECTS = 1_000_000  # half a kilobyte each while they are validated
-
-
-class AllDegrees(Record):
-    """Every degree of a strategy, and its redundant slots per EP rank."""
-
-    tp: Degree
-    cp: Degree
-    dp: Degree
-    pp: Degree
-    etp: Degree
-    ep: Degree
-    edp: Degree
-    replicas: Degree
-    microbatches: Degree
-    redundant: Redundant = 0
-
-
-class StatedPlan(Record):
-    """A plan; stages and placement are null where none is meant in particular."""
-
-    degrees: AllDegrees
-    order: Annotated[str, Field(pattern="^(" + "|".join(o.replace("|", r"\|") for o in ORDERS) + ")$")]
-    stages: Annotated[tuple[Degree, ...], StopAtFirst(), Field(max_length=1000)] | None
-    placement: Annotated[tuple[Ranks, ...], StopAtFirst(), Field(max_length=1000)] | None
-
-    @property
-    def strategy(self) -> Strategy:
-        return Strategy(**{d: getattr(self.degrees, d) for d in DEGREES}, order=self.order, redundant=self.degrees.redundant)
-
-
-class PricedPlan(Record):
-    """A complete plan and its objective value."""
-
-    plan: StatedPlan
-    value: Natural
-
-    def complete(self) -> Plan | None:
-        """The plan, or None when its stages or placement are left open."""
-        if self.plan.stages is None or self.plan.placement is None:
-            return None
-        return Plan(self.plan.strategy, self.plan.stages, self.plan.placement)
 
 
 Plans = Annotated[tuple[PricedPlan, ...], StopAtFirst(), Field(max_length=100_000)]
@@ -124,7 +87,9 @@ class Placement(Record):
     argument: Argument | None
 
 
-Claimed = Annotated[Optimal | Bounded | Infeasible | Broken | Placement | ExpertMap | FleetClaim, Field(discriminator="kind")]
+Claimed = Annotated[
+    Optimal | Bounded | Infeasible | Broken | Placement | ExpertMap | FleetClaim | ServiceClaim, Field(discriminator="kind")
+]
 
 
 class Fact(Record):
@@ -213,7 +178,7 @@ def _refuse(text: str) -> Any:
 
 
 _TAGGED = ("claim", "argument", "together", "apart", "fewer", "more")
-_CLAIMS = ("optimal", "bounded", "infeasible", "broken", "placement", "expert_map", "fleet")
+_CLAIMS = ("optimal", "bounded", "infeasible", "broken", "placement", "expert_map", "fleet", "service")
 _TAGS = (*_CLAIMS, "prices", "split", "branch", "steps", "counts", "nodes")
 
 

@@ -1,12 +1,13 @@
-"""Claims about no instance - one placement problem, an expert map, a fleet - and what each must show."""
+"""Claims about no instance - one placement problem, an expert map, a fleet, a service - and what each must show."""
 
 from models.arguments import Budget, refute
 from models.certificate import Placement
 from models.expert_map import ExpertMap, examine
 from models.fleet_claim import FleetClaim, examine_fleet
 from models.packing import Refused, closed_bound, value_of_placement
+from models.service_claim import ServiceClaim, examine_service
 
-Standalone = Placement | ExpertMap | FleetClaim
+Standalone = Placement | ExpertMap | FleetClaim | ServiceClaim
 
 
 def examine_alone(claim: Standalone, budget: Budget) -> None:
@@ -19,6 +20,8 @@ def examine_alone(claim: Standalone, budget: Budget) -> None:
                 examine(claim.setting, layer, budget, f"claim.layers.{n}")
         case FleetClaim():
             examine_fleet(claim)
+        case ServiceClaim():
+            examine_service(claim)
 
 
 def examine_placement(claim: Placement, budget: Budget) -> None:

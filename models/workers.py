@@ -5,6 +5,7 @@ with the batch, so over batches low..high no rate exceeds that of `high` sequenc
 """
 
 from collections.abc import Hashable, Iterator
+from copy import copy
 from functools import cached_property
 from typing import Literal, NamedTuple
 
@@ -67,6 +68,13 @@ class Workers:
         self._batches: dict[Hashable, int] = {}
         self._floors: dict[Hashable, int] = {}
         self._caches: dict[tuple[int, int], int] = {}
+
+    def under(self, service: Service) -> "Workers":
+        """The workers of the same service under other limits; prices are shared."""
+        found = copy(self)
+        found.service = service
+        found.__dict__.pop("_longest_token", None)
+        return found
 
     def prefill(self, chunks: int) -> Passes:
         """Prefill passes of one chunk of each prompt."""

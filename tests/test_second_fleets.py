@@ -89,22 +89,6 @@ def test_both_judge_every_change_of_one_claim_alike(objective: str, load: int | 
 
 ROLE_WORDS = ("aggregated", "prefill", "decode")
 WORDS = ("rate", "rate_per_gpu", "gpus", "cost", "cost_per_rate", *ROLE_WORDS, "fleet", "placement", "expert_map", "Rate", "", None, 0)
-    "rate",
-    "rate_per_gpu",
-    "gpus",
-    "cost",
-    "cost_per_rate",
-    "aggregated",
-    "prefill",
-    "decode",
-    "fleet",
-    "placement",
-    "expert_map",
-    "Rate",
-    "",
-    None,
-    0,
-)
 
 
 @pytest.mark.parametrize(("objective", "load"), KNOWN)
@@ -113,12 +97,8 @@ def test_both_judge_other_words_and_parts_left_out_alike(objective: str, load: i
     for path in (("claim", "kind"), (*problem, "objective"), *((*problem, "workers", n, "role") for n in range(len(WORKERS)))):
         for word in WORDS:
             agreed(replaced(made, path, word))
-    for path, key in [
-        ((*problem, "pools", 0), "price_uusd_per_gpu_hour"),
-        ((*problem, "workers", 1), "pool"),
-        (problem, "load"),
-        (problem, "least_workers"),
-    ]:
+    inner = ((*problem, "pools", 0), "price_uusd_per_gpu_hour"), ((*problem, "workers", 1), "pool")
+    for path, key in [*inner, (problem, "load"), (problem, "least_workers")]:
         inside = made
         for step in path:
             inside = inside[step]

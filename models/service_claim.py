@@ -1,0 +1,185 @@
+"""What a certificate about a service must show, and the check: no worker above its ceiling, and no fleet of such workers better.
+
+The ceilings say, for every pool and role, how much no worker of so many GPUs yields more than. With a worker at each ceiling the
+best fleet is that of `models.fleet`; the fleet listed is priced as it stands, worker by worker, and put onto its GPUs.
+"""
+
+from collections.abc import Sequence
+from typing import Annotated, Literal, NamedTuple
+
+from pydantic import Field
+
+from models.ceilings import best_worker
+from models.certified_plan import StatedPlan
+from models.cluster import MAX_GPUS, Pool
+from models.fleet import (
+    ROLES,
+    FleetObjective,
+    FleetProblem,
+    GpuPool,
+    Role,
+    Tables,
+    Worker,
+    Yield,
+    best_value,
+    more_is_better,
+    serves,
+    value_of_fleet,
+)
+from models.fleet_plan import Deployed, counted_rate, figures_of, worker_violations
+from models.packing import Natural, Refused
+from models.record import Record, StopAtFirst
+from models.service import Service
+from models.strategy import Degree, Plan
+from models.units import NS_PER_S, ceil_div
+from models.workers import Cut, Workers
+
+SECONDS_PER_HOUR = 3600
+
+
+class Ceiling(Record):
+    """No worker of this pool and role on so many GPUs has a higher rate, requests in 10**9 s that are counted on."""
+
+    pool: Annotated[int, Field(ge=0, le=3)]
+    role: Role
+    gpus: Annotated[int, Field(ge=1, le=MAX_GPUS)]
+    rate: Natural
+
+
+class Member(Record):
+    """Workers alike, and the first GPU of each in its pool."""
+
+    pool: Annotated[int, Field(ge=0, le=3)]
+    role: Role
+    plan: StatedPlan
+    chunks: Degree
+    batch: Degree
+    first_gpus: Annotated[tuple[Annotated[int, Field(ge=0, le=MAX_GPUS)], ...], StopAtFirst(), Field(min_length=1, max_length=MAX_GPUS)]
+
+
+class ServiceClaim(Record):
+    """No fleet is better than `bound`, and this one has `value`; a bound of null: no fleet reaches the load."""
+
+    kind: Literal["service"]
+    service: Service
+    ceilings: Annotated[tuple[Ceiling, ...], StopAtFirst(), Field(max_length=20_000)]
+    fleet: Annotated[tuple[Member, ...], StopAtFirst(), Field(max_length=10_000)] | None
+    value: Natural | None
+    bound: Natural | None
+
+
+class Objective(NamedTuple):
+    """What a service asks of its fleet."""
+
+    name: FleetObjective
+    load: int | None
+    """requests in 10**9 s"""
+
+
+def objective_of(service: Service) -> Objective:
+    """Rate, rate per GPU in use, fewest GPUs; money per hour with a load, per rate without."""
+    per_hour = service.workload.requests_per_hour
+    load = None if per_hour is None else ceil_div(per_hour * NS_PER_S, SECONDS_PER_HOUR)
+    names: dict[str, FleetObjective] = {"throughput": "rate", "throughput_per_gpu": "rate_per_gpu", "gpus": "gpus"}
+    return Objective(names.get(service.objective.name, "cost_per_rate" if load is None else "cost"), load)
+
+
+def fleet_problem(service: Service, ceilings: Sequence[Ceiling]) -> FleetProblem:
+    """The fleet problem with one worker at each ceiling."""
+    wanted = objective_of(service)
+    pools = (GpuPool(name=p.name, gpus=p.gpus, price_uusd_per_gpu_hour=p.price_uusd_per_gpu_hour or 0) for p in service.cluster.pools)
+    workers = (Worker(name=f"{c.role} on {c.gpus}", role=c.role, pool=c.pool, gpus=c.gpus, rate=c.rate) for c in ceilings if c.rate)
+    least = service.objective.limits.min_workers
+    return FleetProblem(pools=tuple(pools), workers=tuple(workers), objective=wanted.name, load=wanted.load, least_workers=least)
+
+
+def examine_service(claim: ServiceClaim) -> None:
+    """Raises Refused at the first part that does not hold."""
+    if (claim.fleet is None) != (claim.value is None) or (claim.value is not None and claim.bound is None):
+        raise Refused("a fleet, its value and a bound belong together", "claim.value")
+    problem = fleet_problem(claim.service, claim.ceilings)
+    if claim.fleet is not None:
+        found = fleet_yield(claim.service, claim.fleet)
+        if not serves(problem, found.rate):
+            raise Refused(f"the fleet yields {found.rate}, which is below the load", "claim.fleet")
+        if value_of_fleet(problem, found) != claim.value:
+            raise Refused(f"the fleet has the value {value_of_fleet(problem, found)}", "claim.value")
+    _examine_ceilings(claim)
+    tables = Tables(problem)
+    best = best_value(problem, tables.joint(), tables)
+    if best is None:
+        if claim.bound is not None:
+            raise Refused("no fleet reaches the load, so none is bounded", "claim.bound")
+    elif claim.bound is None:
+        raise Refused("a fleet at the ceilings reaches the load", "claim.bound")
+    elif (best > claim.bound) if more_is_better(problem) else (best < claim.bound):
+        raise Refused(f"a fleet at the ceilings has the value {best}", "claim.bound")
+
+
+def _examine_ceilings(claim: ServiceClaim) -> None:
+    """Every size of every role on every pool has one ceiling, and no worker is above it."""
+    stated = {(c.pool, c.role, c.gpus): (c.rate, n) for n, c in enumerate(claim.ceilings)}
+    if len(stated) < len(claim.ceilings):
+        raise Refused("a size has two ceilings", "claim.ceilings")
+    for pool in range(len(claim.service.cluster.pools)):
+        for role in ROLES:
+            if role not in claim.service.workers.roles:
+                continue
+            workers = Workers(claim.service, pool, role)
+            for gpus in workers.sizes:
+                if (pool, role, gpus) not in stated:
+                    raise Refused(f"{role} workers of {gpus} GPUs of pool {pool} have no ceiling", "claim.ceilings")
+                rate, n = stated[pool, role, gpus]
+                above = best_worker(workers, gpus, rate)
+                if above is not None:
+                    text = f"{above.cut.strategy.label()} with batch {above.batch} may yield {above.rate}"
+                    raise Refused(f"{text}, which is above {rate}", f"claim.ceilings.{n}")
+
+
+def fleet_yield(service: Service, fleet: Sequence[Member]) -> Yield:
+    """What a fleet uses and yields. Raises Refused where a worker breaks a rule or two want one GPU."""
+    gpus, rates = [0] * len(service.cluster.pools), dict.fromkeys(ROLES, 0)
+    for n, member in enumerate(fleet):
+        if member.pool >= len(service.cluster.pools) or member.role not in service.workers.roles:
+            raise Refused("no such pool or role in the service", f"claim.fleet.{n}")
+        workers, worker = Workers(service, member.pool, member.role), deployed(member)
+        if worker is None or worker.plan.strategy.replicas != 1 or worker.plan.strategy.microbatches != worker.plan.strategy.pp:
+            raise Refused("a worker is one replica with stages, placement, and as many micro-batches as stages", f"claim.fleet.{n}.plan")
+        broken = worker_violations(workers, worker)
+        if broken:
+            raise Refused(f"the worker breaks {broken[0].rule}: {broken[0].sentence}", f"claim.fleet.{n}")
+        gpus[member.pool] += worker.plan.strategy.gpus * len(member.first_gpus)
+        rates[member.role] += counted_rate(workers, figures_of(workers, worker)) * len(member.first_gpus)
+    for number, pool in enumerate(service.cluster.pools):
+        examine_places(pool, [(m.plan.strategy.gpus, first) for m in fleet if m.pool == number for first in m.first_gpus])
+    examine_replicas(service, fleet)
+    return Yield(tuple(gpus), rates["aggregated"] + min(rates["prefill"], rates["decode"]))
+
+
+def deployed(member: Member) -> Deployed | None:
+    """The member's worker, or None where its stages or placement are left open."""
+    if member.plan.stages is None or member.plan.placement is None:
+        return None
+    s = member.plan.strategy
+    return Deployed(Cut(s, member.chunks), member.batch, Plan(s, member.plan.stages, member.plan.placement))
+
+
+def examine_places(pool: Pool, places: Sequence[tuple[int, int]]) -> None:
+    """(R22 pool) No GPU has two workers, and a worker lies inside one scale-up domain or begins one. Raises Refused."""
+    free = 0
+    for gpus, first in sorted(places, key=lambda p: p[1]):
+        domain = pool.scale_up_domain_gpus
+        if first < free or first + gpus > pool.gpus:
+            raise Refused(f"GPUs {first} to {first + gpus - 1} of pool {pool.name} are taken or do not exist", "claim.fleet")
+        if first // domain != (first + gpus - 1) // domain and first % domain:
+            raise Refused(f"a worker on GPUs {first} to {first + gpus - 1} of pool {pool.name} tears a scale-up domain", "claim.fleet")
+        free = first + gpus
+
+
+def examine_replicas(service: Service, fleet: Sequence[Member]) -> None:
+    """(R25 min_workers) Every role in use begins on as many nodes as are asked for. Raises Refused."""
+    least = service.objective.limits.min_workers
+    for role in ROLES:
+        places = [(m.pool, first // service.cluster.pools[m.pool].gpus_per_node) for m in fleet if m.role == role for first in m.first_gpus]
+        if places and len(set(places)) < least:
+            raise Refused(f"{role} workers lie on {len(set(places))} nodes, at least {least} are asked for", "claim.fleet")

@@ -1,0 +1,100 @@
+"""The best fleet of a service: the best worker of every size, then the best mix of them, then places for it."""
+
+from collections.abc import Callable
+
+from models.ceilings import Found, best_worker
+from models.fleet import ROLES, FleetProblem, Role, value_of_fleet
+from models.packing import Refused
+from models.service import Service
+from models.service_claim import Ceiling, Member, ServiceClaim, fleet_problem, fleet_yield
+from models.workers import Workers
+from optimizer.certify import stated
+from optimizer.fleets.solve import solve_fleet
+from optimizer.serving.deployment import settle
+from optimizer.serving.places import Wanted, place_workers
+
+Best = dict[tuple[int, Role, int], Found]
+"""The best worker by pool, role and GPUs, where it beats every mix of smaller ones."""
+
+
+class Solved:
+    """A service with its ceilings, and the workers that reach them."""
+
+    def __init__(self, service: Service, known: "Solved | None" = None) -> None:
+        """`known`: the same service under other limits, whose prices can be shared."""
+        self.service = service
+        self.workers: dict[tuple[int, Role], Workers] = {
+            (p, role): Workers(service, p, role) if known is None else known.workers[p, role].under(service)
+            for p in range(len(service.cluster.pools))
+            for role in ROLES
+            if role in service.workers.roles
+        }
+        self.best: Best = {}
+        self.ceilings: list[Ceiling] = []
+
+    def bound_workers(self, progress: Callable[[str], None]) -> None:
+        """The ceiling of every size: its best worker, or the best mix of smaller workers on as many GPUs where that is no less.
+
+        A worker that a mix of smaller ones equals is dominated: the mix fits wherever the worker does, and yields as much.
+        """
+        for (p, role), workers in self.workers.items():
+            mix, kept = [0] * (workers.pool.gpus + 1), list[tuple[int, int]]()
+            for gpus in range(1, workers.pool.gpus + 1):
+                mix[gpus] = max([mix[gpus - 1], *(mix[gpus - size] + rate for size, rate in kept)])
+                if gpus not in workers.sizes:
+                    continue
+                found = best_worker(workers, gpus, mix[gpus])
+                if found is not None:
+                    self.best[p, role, gpus] = found
+                    kept.append((gpus, found.rate))
+                    mix[gpus] = found.rate
+                self.ceilings.append(Ceiling(pool=p, role=role, gpus=gpus, rate=mix[gpus]))
+            progress(f"pool {workers.pool.name}: {len(kept)} of {len(workers.sizes)} sizes of {role} worker are worth having")
+
+    def claim(self) -> ServiceClaim:
+        """The best fleet with the ceilings that prove it. Raises Refused where the fleets are too many for tables."""
+        real = [c for c in self.ceilings if (c.pool, c.role, c.gpus) in self.best]
+        problem = fleet_problem(self.service, real)
+        chosen = solve_fleet(problem)
+        if chosen.fleet is None:
+            return self._claimed(None, None, chosen.bound)
+        reached = [c for c in real if c.rate]
+        members = self._members([(reached[c.worker], c.count) for c in chosen.fleet])
+        if members is None:
+            return self._claimed(None, None, chosen.bound)
+        return self._claimed(members, self._value(problem, members), chosen.bound)
+
+    def _claimed(self, fleet: tuple[Member, ...] | None, value: int | None, bound: int | None) -> ServiceClaim:
+        fleet = fleet if value is not None else None
+        return ServiceClaim(kind="service", service=self.service, ceilings=tuple(self.ceilings), fleet=fleet, value=value, bound=bound)
+
+    def _value(self, problem: FleetProblem, members: tuple[Member, ...]) -> int | None:
+        """The value of the fleet as it stands; None where it breaks a rule."""
+        try:
+            return value_of_fleet(problem, fleet_yield(self.service, members))
+        except Refused:
+            return None
+
+    def _members(self, chosen: list[tuple[Ceiling, int]]) -> tuple[Member, ...] | None:
+        """The workers with their plans and places; None where they do not fit."""
+        places = dict[int, list[int]]()
+        for p, pool in enumerate(self.service.cluster.pools):
+            kinds = [(n, c, count) for n, (c, count) in enumerate(chosen) if c.pool == p]
+            found = place_workers(pool, [Wanted(c.gpus, n, c.role) for n, c, count in kinds for _ in range(count)])
+            if found is None:
+                return None
+            places |= found
+        return tuple(self._member(c, tuple(places[n])) for n, (c, _) in enumerate(chosen))
+
+    def _member(self, ceiling: Ceiling, first_gpus: tuple[int, ...]) -> Member:
+        found = self.best[ceiling.pool, ceiling.role, ceiling.gpus]
+        worker = settle(self.workers[ceiling.pool, ceiling.role], found.cut, found.batch)
+        plan = stated(*worker.plan)
+        return Member(pool=ceiling.pool, role=ceiling.role, plan=plan, chunks=found.cut.chunks, batch=found.batch, first_gpus=first_gpus)
+
+
+def solve_service(service: Service, progress: Callable[[str], None]) -> Solved:
+    """The service with its ceilings found."""
+    solved = Solved(service)
+    solved.bound_workers(progress)
+    return solved
