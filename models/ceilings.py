@@ -1,6 +1,6 @@
-"""The best worker of a size, by branching over ranges of batches: what no worker of so many GPUs exceeds."""
+"""The best worker of a size, by branching over ranges of batches: what no worker of so many GPUs exceeds; and the least wait of any."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from heapq import heapify, heappop, heappush
 from typing import NamedTuple
 
@@ -20,13 +20,26 @@ class Found(NamedTuple):
     """requests in 10**9 s that are counted on"""
 
 
-def best_worker(workers: Workers, gpus: int, above: int = 0) -> Found | None:
+class Stopped(Exception):
+    """The search ended early; no worker has a higher rate than `bound`."""
+
+    def __init__(self, bound: int) -> None:
+        super().__init__(bound)
+        self.bound = bound
+
+
+def never() -> bool:
+    """Does not end a search."""
+    return False
+
+
+def best_worker(workers: Workers, gpus: int, above: int = 0, spent: Callable[[], bool] = never) -> Found | None:
     """The worker of `gpus` GPUs with the highest rate above `above`, of equals the first; None where there is none."""
-    return best_among(workers, workers.cuts(gpus), above)
+    return best_among(workers, workers.cuts(gpus), above, spent)
 
 
-def best_among(workers: Workers, choice: Iterable[Cut], above: int = 0) -> Found | None:
-    """The best of these workers, each with its best batch, if it is above `above`.
+def best_among(workers: Workers, choice: Iterable[Cut], above: int = 0, spent: Callable[[], bool] = never) -> Found | None:
+    """The best of these workers, each with its best batch, if it is above `above`. Raises Stopped when `spent` says so.
 
     Ranges of batches are halved and bounded better in turn, the highest bound first.
     """
@@ -40,6 +53,8 @@ def best_among(workers: Workers, choice: Iterable[Cut], above: int = 0) -> Found
                 cuts.append(cut)
     heapify(heap)
     while heap:
+        if spent():
+            raise Stopped(-heap[0][0])
         rate, place, low, high, level = heappop(heap)
         cut = cuts[place]
         if low == high and LEVELS[level] == "exact":
@@ -65,3 +80,36 @@ def _bound(workers: Workers, cut: Cut, low: int, high: int, level: int) -> tuple
     if workers.broken(figures):
         return None
     return figures.rate * workers.service.workload.utilisation_ppm(workers.role) // PPM, figures
+
+
+class Wait(NamedTuple):
+    """The least wait that any worker of a role achieves, ns, and the worker."""
+
+    ns: int
+    cut: Cut
+
+
+def least_wait(workers: Workers, rule: str) -> Wait | None:
+    """The least time to the first token (`ttft`) or per token (`tpot`), of one sequence per rank; None where no worker fits memory.
+
+    Waits never fall with the batch. Workers are bounded better in turn, the least bound first.
+    """
+    cuts = [cut for gpus in workers.sizes for cut in workers.cuts(gpus) if workers.most_batch(cut)]
+    heap = [(ns, n, 0) for n, cut in enumerate(cuts) if (ns := _wait(workers, cut, 0, rule)) is not None]
+    heapify(heap)
+    while heap:
+        ns, n, level = heappop(heap)
+        if LEVELS[level] == "exact":
+            return Wait(ns, cuts[n])
+        closer = _wait(workers, cuts[n], level + 1, rule)
+        if closer is not None:
+            heappush(heap, (closer, n, level + 1))
+    return None
+
+
+def _wait(workers: Workers, cut: Cut, level: int, rule: str) -> int | None:
+    times = workers.times(cut, 1, LEVELS[level])
+    if isinstance(times, str):
+        return None
+    figures = workers.figures(cut, times, 1, 1)
+    return figures.ttft_ns if rule == "ttft" else figures.tpot_ns

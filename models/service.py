@@ -14,11 +14,21 @@ from models.architecture import Architecture
 from models.cluster import Cluster, Pool
 from models.fleet import ROLES, Role
 from models.instance import Instance, Objective
-from models.record import Name, Record, SourcedRecord, StopAtFirst, Text
+from models.record import SOURCE_KINDS, Name, Record, SourcedRecord, StopAtFirst, Text
 from models.space import Space
 from models.strategy import Degree
 from models.units import PPM, Nanoseconds, PositivePpm, ceil_div
 from models.workload import Count, Decode, ExpertLoad, Prefill, Runtime
+
+SERVING_ASSUMPTIONS = (
+    "Every request has the stated lengths; rates are mean-field: every worker is busy for the stated share of its time, at its full batch.",
+    "A decode step is priced with half of the output in the cache, its memory with all of it.",
+    "A chunk of a prompt is priced with half of the others before it, its memory with the cache of the whole prompt.",
+    "As many micro-batches are in flight as a worker has stages; transfers between stages are exposed once per step.",
+    "Caches move from prefill to decode workers over scale-out ports, all stages at once in equal parts, while the next batch is prefilled.",
+    "An aggregated worker prefills one prompt per data-parallel rank between decode steps; its stages are split best for decoding.",
+    "Workers run side by side behind a router that keeps each at its share; what waits in queues is not in these figures (see `simulate`).",
+)
 
 ServiceObjectiveName = Literal["throughput", "throughput_per_gpu", "cost", "gpus"]
 
@@ -69,7 +79,17 @@ class ServiceLimits(Record):
 class ServiceObjective(Record):
     """What is best: most tokens/s of the cluster, most per GPU in use, least money, fewest GPUs."""
 
-    name: ServiceObjectiveName = "throughput"
+    name: SERVING_ASSUMPTIONS = (
+    "Every request has the stated lengths; rates are mean-field: every worker is busy for the stated share of its time, at its full batch.",
+    "A decode step is priced with half of the output in the cache, its memory with all of it.",
+    "A chunk of a prompt is priced with half of the others before it, its memory with the cache of the whole prompt.",
+    "As many micro-batches are in flight as a worker has stages; transfers between stages are exposed once per step.",
+    "Caches move from prefill to decode workers over scale-out ports, all stages at once in equal parts, while the next batch is prefilled.",
+    "An aggregated worker prefills one prompt per data-parallel rank between decode steps; its stages are split best for decoding.",
+    "Workers run side by side behind a router that keeps each at its share; what waits in queues is not in these figures (see `simulate`).",
+)
+
+ServiceObjectiveName = "throughput"
     limits: ServiceLimits = ServiceLimits()
 
 
@@ -129,6 +149,14 @@ class Service(Record):
         """SHA-256 of the canonical JSON, as that of an `Instance`."""
         text = json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
         return hashlib.sha256(text.encode()).hexdigest()
+
+    def stated_assumptions(self) -> list[str]:
+        """The service's own assumptions and every constant whose source is `assumed`, of all pools."""
+        return list(dict.fromkeys(said for pool in self.cluster.pools for said in decode_pass(self, pool, 0).stated_assumptions()))
+
+    def weakest_source(self) -> str:
+        """The least trustworthy kind of source among the constants of all pools."""
+        return max((decode_pass(self, pool, 0).weakest_source() for pool in self.cluster.pools), key=SOURCE_KINDS.index)
 
     def longest_token_ns(self) -> int | None:
         """Longest time per token of a decode worker: what the limits on a token, and on a request whose first token took all it may, leave.

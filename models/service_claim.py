@@ -26,11 +26,11 @@ from models.fleet import (
     serves,
     value_of_fleet,
 )
-from models.fleet_plan import Deployed, counted_rate, figures_of, worker_violations
+from models.fleet_plan import Deployed, FleetFile, WorkerFile, counted_rate, figures_of, worker_violations
 from models.packing import Natural, Refused
 from models.record import Record, StopAtFirst
 from models.service import Service
-from models.strategy import Degree, Plan
+from models.strategy import Degree, Plan, fill_degrees
 from models.units import NS_PER_S, ceil_div
 from models.workers import Cut, Workers
 
@@ -72,16 +72,16 @@ class Objective(NamedTuple):
     """What a service asks of its fleet."""
 
     name: FleetObjective
-    load: int | None
-    """requests in 10**9 s"""
+    load: int
+    """requests in 10**9 s, at least one"""
 
 
 def objective_of(service: Service) -> Objective:
     """Rate, rate per GPU in use, fewest GPUs; money per hour with a load, per rate without."""
     per_hour = service.workload.requests_per_hour
-    load = None if per_hour is None else ceil_div(per_hour * NS_PER_S, SECONDS_PER_HOUR)
+    load = 1 if per_hour is None else ceil_div(per_hour * NS_PER_S, SECONDS_PER_HOUR)
     names: dict[str, FleetObjective] = {"throughput": "rate", "throughput_per_gpu": "rate_per_gpu", "gpus": "gpus"}
-    return Objective(names.get(service.objective.name, "cost_per_rate" if load is None else "cost"), load)
+    return Objective(names.get(service.objective.name, "cost_per_rate" if per_hour is None else "cost"), load)
 
 
 def fleet_problem(service: Service, ceilings: Sequence[Ceiling]) -> FleetProblem:
@@ -183,3 +183,30 @@ def examine_replicas(service: Service, fleet: Sequence[Member]) -> None:
         places = [(m.pool, first // service.cluster.pools[m.pool].gpus_per_node) for m in fleet if m.role == role for first in m.first_gpus]
         if places and len(set(places)) < least:
             raise Refused(f"{role} workers lie on {len(set(places))} nodes, at least {least} are asked for", "claim.fleet")
+
+
+def lists(claim: ServiceClaim, stated: FleetFile) -> bool:
+    """Whether the fleet of the claim is the one that a file states; what the file leaves open may be anything."""
+    if claim.fleet is None or len(claim.fleet) != len(stated.workers):
+        return False
+    names = [pool.name for pool in claim.service.cluster.pools]
+    left = list(claim.fleet)
+    for worker in stated.workers:
+        found = next((m for m in left if _is_of(m, worker, names[m.pool], not claim.service.architecture.experts)), None)
+        if found is None:
+            return False
+        left.remove(found)
+    return True
+
+
+def _is_of(member: Member, stated: WorkerFile, pool: str, dense: bool) -> bool:
+    s, _ = fill_degrees(stated.degrees, stated.order, dense=dense)
+    parts = (
+        (stated.pool, pool),
+        (stated.stages, member.plan.stages),
+        (stated.placement, member.plan.placement),
+        (stated.batch, member.batch),
+        (stated.chunks, member.chunks),
+    )
+    same = (member.role, member.plan.strategy, len(member.first_gpus)) == (stated.role, s._replace(microbatches=s.pp), stated.count)
+    return same and all(given is None or given == ours for given, ours in parts)

@@ -67,6 +67,7 @@ class Workers:
         self._decode: dict[int, Passes] = {}
         self._batches: dict[Hashable, int] = {}
         self._floors: dict[Hashable, int] = {}
+        self._cuts: dict[int, tuple[Cut, ...]] = {}
         self._caches: dict[tuple[int, int], int] = {}
 
     def under(self, service: Service) -> "Workers":
@@ -103,8 +104,19 @@ class Workers:
         within = (g for g in range(1, have + 1) if domain >= have or domain % g == 0 or g % domain == 0)
         return tuple(g for g in within if listed is None or g in listed)
 
-    def cuts(self, gpus: int) -> Iterator[Cut]:
-        """Every worker of so many GPUs but for its batch, in a stated order: stages, tensor, context, expert side, rank order, chunks."""
+    def cuts(self, gpus: int) -> tuple[Cut, ...]:
+        """Every worker of so many GPUs but for its batch."""
+        if gpus not in self._cuts:
+            self._cuts[gpus] = tuple(self._every_cut(gpus))
+        return self._cuts[gpus]
+
+    @property
+    def size(self) -> int:
+        """How many workers there are, each of any batch."""
+        return sum(len(self.cuts(gpus)) for gpus in self.sizes)
+
+    def _every_cut(self, gpus: int) -> Iterator[Cut]:
+        """In a stated order: stages, tensor, context, expert side, rank order, chunks."""
         i = self.decode(1).instance
         for pp in values_of(i, "pp", divisors(gpus)):
             if layers_cover(i, pp):

@@ -16,6 +16,7 @@ from optimizer.place import place
 
 if TYPE_CHECKING:
     from models.instance import Instance
+    from models.service import Service
     from optimizer.search import Options
 
 PLAIN: dict[str, Any] = {"no_args_is_help": True, "rich_markup_mode": None}
@@ -64,12 +65,21 @@ Robust = Annotated[str | None, typer.Option(metavar="PCT", help="also the plan o
 Quiet = Annotated[bool, typer.Option("--quiet", help="no progress on stderr")]
 
 
-def _load(path: Path, overrides: list[str] | None, space: str | None, objective: str | None) -> "Instance":
-    from models.instance import Instance
-    from optimizer.reading import read_record
+def _load(path: Path, overrides: list[str] | None, space: str | None, objective: str | None) -> "Instance | Service":
+    from optimizer.reading import read_problem
 
     chosen = [f"{name}={value}" for name, value in (("space.name", space), ("objective.name", objective)) if value is not None]
-    return read_record(path, Instance, [*(overrides or []), *chosen])
+    return read_problem(path, [*(overrides or []), *chosen])
+
+
+def _load_instance(path: Path, overrides: list[str] | None, space: str | None, objective: str | None) -> "Instance":
+    from models.errors import InputError
+    from models.instance import Instance
+
+    found = _load(path, overrides, space, objective)
+    if not isinstance(found, Instance):
+        raise InputError(f"{path}: workload.kind serving is not for this command; use search, prove, explain or simulate")
+    return found
 
 
 def _options(epsilon: str, effort: int, seconds: float | None, seed: int, workers: int, route: str) -> "Options":
@@ -111,10 +121,18 @@ def search(
     quiet: Quiet = False,
 ) -> int:
     """Every optimal strategy of an instance, confirmed by the solver-free checker."""
+    from models.instance import Instance
     from optimizer.commands import Files, run_search
     from optimizer.render import search_text
 
     problem, options = _load(instance, set_, space, objective), _options(epsilon, effort, seconds, seed, workers, route)
+    if not isinstance(problem, Instance):
+        from optimizer.serving.run import run_service_search
+        from optimizer.serving.text import service_text
+
+        answer = run_service_search(problem, options, Files(out, force, certificate), progress(quiet))
+        _emit(answer, service_text, as_json)
+        return EXIT_OF_SEARCH[answer["status"]]
     result = run_search(problem, options, Files(out, force, certificate, all_), progress(quiet), robust)
     _emit(result, search_text, as_json)
     return EXIT_OF_SEARCH[result["status"]]
@@ -141,12 +159,20 @@ def prove(
     quiet: Quiet = False,
 ) -> int:
     """Is this plan optimal? If not, a better one, or every rule it breaks."""
+    from models.instance import Instance
     from models.strategy import PlanFile
     from optimizer.commands import Files, run_prove
     from optimizer.reading import read_record
     from optimizer.render import prove_text
 
     problem, options = _load(instance, set_, space, objective), _options("0", effort, seconds, seed, workers, route)
+    if not isinstance(problem, Instance):
+        from optimizer.serving.explain import run_service_prove
+        from optimizer.serving.explanation import service_prove_text
+
+        answer = run_service_prove(problem, plan, options, Files(out, force, certificate), progress(quiet))
+        _emit(answer, service_prove_text, as_json)
+        return EXIT_OF_PROOF[answer["status"]]
     result = run_prove(problem, read_record(plan, PlanFile), options, Files(out, force, certificate), progress(quiet), robustness)
     _emit(result, prove_text, as_json)
     return EXIT_OF_PROOF[result["status"]]
@@ -214,6 +240,7 @@ def explain(
     quiet: Quiet = False,
 ) -> int:
     """What binds a plan, where its time goes, what it breaks, and what would have to change for it to win."""
+    from models.instance import Instance
     from models.strategy import PlanFile
     from optimizer.commands import Files
     from optimizer.explaining.explain import run_explain
@@ -221,6 +248,13 @@ def explain(
     from optimizer.reading import read_record
 
     problem, options = _load(instance, set_, space, objective), _options("0", effort, seconds, seed, workers, route)
+    if not isinstance(problem, Instance):
+        from optimizer.serving.explain import run_service_explain
+        from optimizer.serving.explanation import service_explain_text
+
+        answer = run_service_explain(problem, plan, options, Files(out, force, certificate), progress(quiet))
+        _emit(answer, service_explain_text, as_json)
+        return EXIT_OF_PROOF[answer["status"]]
     result = run_explain(problem, read_record(plan, PlanFile), options, Files(out, force, certificate), progress(quiet))
     _emit(result, explain_text, as_json)
     return EXIT_OF_PROOF[result["status"]]
@@ -242,7 +276,7 @@ def diff(
     from optimizer.explaining.diff import diff_text, run_diff
     from optimizer.reading import read_record
 
-    problem = _load(instance, set_, space, objective)
+    problem = _load_instance(instance, set_, space, objective)
     result = run_diff(problem, read_record(first, PlanFile), read_record(second, PlanFile))
     _emit(result, diff_text, as_json)
     return 0 if result["status"] == "COMPARED" else INFEASIBLE

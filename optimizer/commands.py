@@ -37,13 +37,13 @@ class Files(NamedTuple):
         if self.certificate is not None:
             check_replaceable(self.certificate, self.force)
 
-    def write(self, files: dict[str, str], certificate: Certificate | None) -> None:
+    def write(self, files: dict[str, str], certificate: str | None) -> None:
         """Write the result files, and the certificate where there is one."""
         if self.out is not None:
-            proof = {} if certificate is None else {"certificate.json": certificate.text()}
+            proof = {} if certificate is None else {"certificate.json": certificate}
             write_folder(self.out, files | proof, self.force)
         if self.certificate is not None and certificate is not None:
-            write_file(self.certificate, certificate.text())
+            write_file(self.certificate, certificate)
 
 
 def run_search(instance: Instance, options: Options, files: Files, progress: Callable[[str], None], robust: str | None = None) -> Json:
@@ -58,7 +58,7 @@ def run_search(instance: Instance, options: Options, files: Files, progress: Cal
     extra = {} if share_ppm is None else {"robust": robust_json(instance, claim, share_ppm, progress)}
     result = search_json(instance, claim, certificate, options, time.monotonic() - started) | extra
     deployment = _deployment(instance, claim, result) if files.out is not None else {}
-    files.write({"search.json": to_json(result)} | deployment, certificate)
+    files.write({"search.json": to_json(result)} | deployment, certificate.text())
     return result
 
 
@@ -93,7 +93,7 @@ def run_prove(
     verdict = judge(instance, plan, options, progress)
     extra = {"robustness": robustness_json(instance, verdict.plan, verdict.status, progress)} if robustness else {}
     result = prove_json(instance, verdict, options, time.monotonic() - started) | extra
-    files.write({"prove.json": to_json(result)}, verdict.certificate)
+    files.write({"prove.json": to_json(result)}, None if verdict.certificate is None else verdict.certificate.text())
     return result
 
 

@@ -9,9 +9,12 @@ from models.errors import InputError
 from models.evaluate import COST_MODEL_ASSUMPTIONS
 from models.expert_map import ExpertMap
 from models.fleet_claim import FleetClaim
+from models.fleet_plan import FleetFile
 from models.instance import Instance
 from models.objective import UNITS
 from models.packing import Refused
+from models.service import SERVING_ASSUMPTIONS, Service
+from models.service_claim import ServiceClaim, fleet_problem, lists
 from models.standalone import Standalone
 from models.strategy import PlanFile, Strategy, fill_degrees
 from optimizer.check import Verdict, check
@@ -23,7 +26,7 @@ MOST_BYTES = 64_000_000
 Json = dict[str, Any]
 
 
-def run_check(path: Path, instance: Instance | None, plan_path: Path | None) -> Json:
+def run_check(path: Path, instance: Instance | Service | None, plan_path: Path | None) -> Json:
     """The verdict on a certificate file; with a plan, also whether the certificate speaks of it."""
     started = time.monotonic()
     text = read_text(path, MOST_BYTES)
@@ -33,6 +36,10 @@ def run_check(path: Path, instance: Instance | None, plan_path: Path | None) -> 
         raise InputError(f"{path}: not a certificate ({error}); give a file that `search` or `prove` wrote with --certificate") from error
     except Refused as refusal:
         return _json(None, Verdict(False, "none", refusal.reason, refusal.where, {}), instance, started)
+    if isinstance(certificate.claim, ServiceClaim):
+        return _json(certificate, _of_service(certificate.claim, certificate, instance, plan_path), certificate.claim.service, started)
+    if isinstance(instance, Service):
+        return _json(certificate, Verdict(False, certificate.claim.kind, "is about no service", "claim", {}), instance, started)
     verdict = check(certificate, instance)
     subject = instance or certificate.instance
     if verdict.where == "instance_sha256" and instance is not None and certificate.instance is not None:
@@ -41,6 +48,18 @@ def run_check(path: Path, instance: Instance | None, plan_path: Path | None) -> 
     if verdict.valid and plan_path is not None:
         verdict = _about(verdict, certificate, read_record(plan_path, PlanFile), subject)
     return _json(certificate, verdict, subject, started)
+
+
+def _of_service(claim: ServiceClaim, certificate: Certificate, given: Instance | Service | None, plan_path: Path | None) -> Verdict:
+    """The verdict on a claim about a service, refused where it is about another one, or lists another fleet than the plan."""
+    verdict = check(certificate, None)
+    if verdict.valid and given is not None and given.digest() != claim.service.digest():
+        where = _first_difference(claim.service.model_dump(mode="json"), given.model_dump(mode="json"))
+        reason = f"is about another instance: the one inside differs at {'.'.join(where)}"
+        return verdict._replace(valid=False, reason=reason, where="claim.service")
+    if verdict.valid and plan_path is not None and not lists(claim, read_record(plan_path, FleetFile)):
+        return verdict._replace(valid=False, reason="lists another fleet than the plan", where="claim.fleet")
+    return verdict
 
 
 def _first_difference(inside: Any, given: Any) -> list[str]:
@@ -89,13 +108,13 @@ def _is(plan: StatedPlan, s: Strategy, stated: PlanFile, may_be_open: bool) -> b
     )
 
 
-def _json(certificate: Certificate | None, verdict: Verdict, instance: Instance | None, started: float) -> Json:
+def _json(certificate: Certificate | None, verdict: Verdict, instance: Instance | Service | None, started: float) -> Json:
     return {
         "schema": "shardproof/check/1",
         "status": "VALID" if verdict.valid else "INVALID",
         "tool": tool_versions(0),
         "instance": None if instance is None else {"name": instance.name, "sha256": instance.digest()},
-        "assumptions": [] if instance is None else [*instance.stated_assumptions(), *COST_MODEL_ASSUMPTIONS],
+        "assumptions": [] if instance is None else [*instance.stated_assumptions(), *_serving(instance), *COST_MODEL_ASSUMPTIONS],
         "claim": None if certificate is None else _claim_json(certificate, instance),
         "reason": verdict.reason,
         "where": verdict.where,
@@ -104,11 +123,15 @@ def _json(certificate: Certificate | None, verdict: Verdict, instance: Instance 
     }
 
 
-def _claim_json(certificate: Certificate, instance: Instance | None) -> Json:
+def _serving(instance: Instance | Service) -> tuple[str, ...]:
+    return SERVING_ASSUMPTIONS if isinstance(instance, Service) else ()
+
+
+def _claim_json(certificate: Certificate, instance: Instance | Service | None) -> Json:
     """The claim without plans and arguments."""
     claim = certificate.claim
     found: Json = {"kind": claim.kind, "facts": len(certificate.facts)}
-    if instance is not None and not isinstance(claim, Standalone):
+    if isinstance(instance, Instance) and not isinstance(claim, Standalone):
         found |= {"space": instance.space.name, "objective": instance.objective.name, "unit": UNITS[instance.objective.name]}
     match claim:
         case Optimal():
@@ -136,6 +159,10 @@ def _claim_json(certificate: Certificate, instance: Instance | None) -> Json:
                 "objective": claim.problem.objective,
                 "gpus": sum(p.gpus for p in claim.problem.pools),
             }
+        case ServiceClaim():
+            objective = fleet_problem(claim.service, ()).objective
+            found |= {"value": claim.value, "bound": claim.bound, "objective": objective, "gpus": claim.service.gpus}
+            found |= {"ceilings": len(claim.ceilings)}
     if isinstance(claim, Optimal | Bounded):
         found["plans"] = [{"label": p.plan.strategy.label(), "value": p.value} for p in claim.plans]
         found["refuted"] = claim.refuted and {"label": claim.refuted.plan.strategy.label(), "value": claim.refuted.value}
@@ -174,7 +201,7 @@ def _sentence(claim: Json) -> str:
             return f"the plan {claim['plan']} breaks {', '.join(claim['rules'])}"
         case "expert_map":
             return f"each of {claim['layers']} layers is placed within {claim['gap_pct']:.3f} % of any other placement"
-        case "fleet":
+        case "fleet" | "service":
             return _fleet_sentence(claim)
         case _:
             value = "" if claim["value"] is None else f", and a placement with {claim['value']:,} is listed"
@@ -187,6 +214,8 @@ def _fleet_sentence(claim: Json) -> str:
     listed = "" if claim["value"] is None else f", and one with {claim['value']:,} is listed"
     said = {
         "rate": "yields more than",
+        "rate_per_gpu": "yields more per GPU in use than",
+        "cost_per_rate": "yields as much for less, in micro-USD/h per 10^12 of rate, than",
         "gpus": "reaches the load on fewer GPUs than",
         "cost": "reaches the load for less per hour, in micro-USD, than",
     }

@@ -17,77 +17,85 @@ from typing import Any
 SHAPE = ["parallel", "bs", "tp", "pp", "dp", "moe_tp", "moe_ep", "num_total_gpus"]
 COLUMNS = [*SHAPE, "seq/s", "tokens/s", "tokens/s/gpu", "tokens/s/user", "ttft", "tpot", "memory", "concurrency"]
 Question = dict[str, Any]
-Row = dict[str, Any]
 
 
 class Heard:
-    """What one search priced: the engines that keep their priced aggregated workers, and the others as they were priced."""
+    """What one search priced: distinct points per role, and the rows of all that fit in memory; nothing else of the peer is kept alive."""
 
     def __init__(self) -> None:
-        self.engines: list[Any] = []
-        self.priced: dict[str, list[Any]] = {"aggregated": [], "prefill": [], "decode": []}
+        self.points = {"aggregated": 0, "prefill": 0, "decode": 0}
+        self.rows: dict[str, list[tuple[Any, ...]]] = {role: [] for role in self.points}
+        self._engine: Any = None
 
     def engine(self, function: Callable[..., Any]) -> Callable[..., Any]:
-        """`function`, which makes an engine, noting which."""
+        """`function`, which makes the engine of the next few workers."""
 
         @functools.wraps(function)
         def listening(*given: Any) -> Any:
-            self.engines.append(function(*given))
-            return self.engines[-1]
-
-        return listening
-
-    def price(self, function: Callable[..., Any]) -> Callable[..., Any]:
-        """`function`, which prices one prefill or decode worker, noting its result."""
-
-        @functools.wraps(function)
-        def listening(**given: Any) -> Any:
-            priced = function(**given)
-            self.priced[given["role"]].append(priced)
-            return priced
+            self.collect()
+            self._engine = function(*given)
+            return self._engine
 
         return listening
 
     def collect(self) -> None:
-        """Add the aggregated workers: the search asks for each some eighty times, and the engine prices it once."""
-        self.priced["aggregated"] = [priced for engine in self.engines for priced in engine._agg_cache.values()]
+        """The aggregated workers of the last engine: the search asks for each some eighty times, the engine prices and keeps it once."""
+        found = self._engine._agg_cache.values() if self._engine else ()
+        self.points["aggregated"] += len(found)
+        fit = (priced.get_result_dict() for priced in found if not priced.check_oom() and not priced.check_kv_cache_oom())
+        self.rows["aggregated"] += [tuple(row[name] for name in COLUMNS) for row in fit]
+        self._engine = None
 
-    def rows(self, role: str) -> list[Row]:
-        """Of all workers that fit in memory."""
-        fit = [priced for priced in self.priced[role] if not priced.check_oom() and not priced.check_kv_cache_oom()]
-        if role == "aggregated":
-            return [priced.get_result_dict() for priced in fit]
-        return [row for priced in fit for row in priced.get_summary_df().to_dict("records")]
+    def count(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """`function`, which prices one prefill or decode worker."""
+
+        @functools.wraps(function)
+        def listening(**given: Any) -> Any:
+            self.points[given["role"]] += 1
+            return function(**given)
+
+        return listening
+
+    def tabulate(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """`function`, which prices all prefill or decode workers and returns those that fit."""
+
+        @functools.wraps(function)
+        def listening(**given: Any) -> Any:
+            found = function(**given)
+            self.rows[given["role"]] += found[COLUMNS].itertuples(index=False, name=None)
+            return found
+
+        return listening
 
 
 def listen() -> Heard:
-    """The peer's sweep, wrapped where it makes an engine and where it prices a worker; nothing in its inner loop."""
+    """The peer's sweep, wrapped where it makes an engine and where it prices disaggregated workers; nothing in its inner loop."""
     from aiconfigurator.sdk import sweep
 
     heard = Heard()
     sweep.get_backend = heard.engine(sweep.get_backend)
-    sweep.predict_disagg_worker = heard.price(sweep.predict_disagg_worker)
+    sweep.predict_disagg_worker = heard.count(sweep.predict_disagg_worker)
+    sweep._get_disagg_worker_candidates = heard.tabulate(sweep._get_disagg_worker_candidates)
     return heard
 
 
-def feasible(role: str, row: Row, question: Question) -> bool:
-    """Whether a row meets both limits as the peer tests them: a prefill row with its allowance for queueing, a decode row strictly."""
+def feasible(role: str, rows: list[tuple[Any, ...]], question: Question) -> Any:
+    """The rows that meet both limits as the peer tests them, rounded as it rounds them, each once: a data frame.
+
+    A prefill row has the peer's allowance for queueing; decode rows are tested strictly.
+    """
     from aiconfigurator.sdk import sweep
-
-    match role:
-        case "aggregated":
-            return bool(row["tpot"] <= question["tpot_ms"] and row["ttft"] <= question["ttft_ms"])
-        case "prefill":
-            return bool(row["ttft"] * sweep._AUTOSCALE_TTFT_CORRECTION_FACTOR < question["ttft_ms"])
-        case _:
-            return bool(0 < row["tpot"] < question["tpot_ms"])
-
-
-def table(role: str, rows: list[Row]) -> Any:
-    """The rows as a data frame, rounded as the peer rounds them, each once."""
     from pandas import DataFrame
 
-    return DataFrame(rows, columns=COLUMNS).round(3).assign(role=role).drop_duplicates()
+    frame = DataFrame(rows, columns=COLUMNS)
+    match role:
+        case "aggregated":
+            frame = frame[(frame["tpot"] <= question["tpot_ms"]) & (frame["ttft"] <= question["ttft_ms"])]
+        case "prefill":
+            frame = frame[frame["ttft"] * sweep._AUTOSCALE_TTFT_CORRECTION_FACTOR < question["ttft_ms"]]
+        case _:
+            frame = frame[(frame["tpot"] > 0) & (frame["tpot"] < question["tpot_ms"])]
+    return frame.round(3).assign(role=role).drop_duplicates()
 
 
 def search(question: Question) -> Any:
@@ -118,7 +126,7 @@ def described(result: Any, heard: Heard) -> dict[str, Any]:
         "per_mode": {name: float(value) for name, value in result.best_throughputs.items()},
         "mode": result.chosen_exp,
         "best": json.loads(result.best_configs[result.chosen_exp].iloc[0].to_json()),
-        "priced": {role: len(priced) for role, priced in heard.priced.items()},
+        "priced": heard.points,
         "prefill_share": sweep._RATE_MATCH_PREFILL_DEGRADATION,
         "decode_share": sweep._RATE_MATCH_DECODE_DEGRADATION,
     }
@@ -131,8 +139,8 @@ def main() -> None:
     result = search(question)
     heard.collect()
     answer = described(result, heard) | {"rows": {}}
-    for role in heard.priced:
-        kept = table(role, [row for row in heard.rows(role) if feasible(role, row, question)])
+    for role, rows in heard.rows.items():
+        kept = feasible(role, rows, question)
         kept.to_csv(folder / f"{role}.csv", index=False)
         answer["rows"][role] = len(kept)
     (folder / "answer.json").write_text(json.dumps(answer, indent=2) + "\n")

@@ -51,7 +51,7 @@ def run_explain(instance: Instance, stated: PlanFile, options: Options, files: F
     result["ledger"] = None if claim.limited else _ledger_json(instance, claim)
     stopped = claim.wall_limited or any(side.ended == "wall clock" for b in varied for side in (b.up, b.down))
     result |= {"reproducible": not stopped, "seconds": round(time.monotonic() - started, 3)}
-    files.write({"explain.json": to_json(result)}, verdict.certificate)
+    files.write({"explain.json": to_json(result)}, None if verdict.certificate is None else verdict.certificate.text())
     return result
 
 

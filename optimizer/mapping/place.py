@@ -54,7 +54,7 @@ def run_place(request: Request, wanted: Wanted, files: Files, progress: Progress
     result["rows"] = [layer_row(placed.setting, p) for p in placed.layers]
     result["limited"] = request.options.expired()
     result["seconds"] = round(time.monotonic() - started, 3)
-    files.write(_texts(request, placed, result) if files.out else {}, certificate)
+    files.write(_texts(request, placed, result) if files.out else {}, None if certificate is None else certificate.text())
     return result
 
 

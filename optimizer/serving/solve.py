@@ -2,8 +2,8 @@
 
 from collections.abc import Callable
 
-from models.ceilings import Found, best_worker
-from models.fleet import ROLES, FleetProblem, Role, value_of_fleet
+from models.ceilings import Found, Stopped, best_worker, never
+from models.fleet import ROLES, FleetProblem, Role, Tables, best_value, value_of_fleet
 from models.packing import Refused
 from models.service import Service
 from models.service_claim import Ceiling, Member, ServiceClaim, fleet_problem, fleet_yield
@@ -31,8 +31,9 @@ class Solved:
         }
         self.best: Best = {}
         self.ceilings: list[Ceiling] = []
+        self.limited = False
 
-    def bound_workers(self, progress: Callable[[str], None]) -> None:
+    def bound_workers(self, progress: Callable[[str], None], spent: Callable[[], bool] = never) -> None:
         """The ceiling of every size: its best worker, or the best mix of smaller workers on as many GPUs where that is no less.
 
         A worker that a mix of smaller ones equals is dominated: the mix fits wherever the worker does, and yields as much.
@@ -43,12 +44,15 @@ class Solved:
                 mix[gpus] = max([mix[gpus - 1], *(mix[gpus - size] + rate for size, rate in kept)])
                 if gpus not in workers.sizes:
                     continue
-                found = best_worker(workers, gpus, mix[gpus])
+                try:
+                    found, ceiling = best_worker(workers, gpus, mix[gpus], spent), mix[gpus]
+                except Stopped as stopped:
+                    found, ceiling, self.limited = None, max(mix[gpus], stopped.bound), True
                 if found is not None:
                     self.best[p, role, gpus] = found
                     kept.append((gpus, found.rate))
-                    mix[gpus] = found.rate
-                self.ceilings.append(Ceiling(pool=p, role=role, gpus=gpus, rate=mix[gpus]))
+                    mix[gpus] = ceiling = found.rate
+                self.ceilings.append(Ceiling(pool=p, role=role, gpus=gpus, rate=ceiling))
             progress(f"pool {workers.pool.name}: {len(kept)} of {len(workers.sizes)} sizes of {role} worker are worth having")
 
     def claim(self) -> ServiceClaim:
@@ -56,13 +60,15 @@ class Solved:
         real = [c for c in self.ceilings if (c.pool, c.role, c.gpus) in self.best]
         problem = fleet_problem(self.service, real)
         chosen = solve_fleet(problem)
+        bound = chosen.bound
+        if self.limited:
+            bounded = fleet_problem(self.service, self.ceilings)
+            tables = Tables(bounded)
+            bound = best_value(bounded, tables.joint(), tables)
         if chosen.fleet is None:
-            return self._claimed(None, None, chosen.bound)
-        reached = [c for c in real if c.rate]
-        members = self._members([(reached[c.worker], c.count) for c in chosen.fleet])
-        if members is None:
-            return self._claimed(None, None, chosen.bound)
-        return self._claimed(members, self._value(problem, members), chosen.bound)
+            return self._claimed(None, None, bound)
+        members = self._members([(real[c.worker], c.count) for c in chosen.fleet])
+        return self._claimed(members, None if members is None else self._value(problem, members), bound)
 
     def _claimed(self, fleet: tuple[Member, ...] | None, value: int | None, bound: int | None) -> ServiceClaim:
         fleet = fleet if value is not None else None
@@ -91,10 +97,3 @@ class Solved:
         worker = settle(self.workers[ceiling.pool, ceiling.role], found.cut, found.batch)
         plan = stated(*worker.plan)
         return Member(pool=ceiling.pool, role=ceiling.role, plan=plan, chunks=found.cut.chunks, batch=found.batch, first_gpus=first_gpus)
-
-
-def solve_service(service: Service, progress: Callable[[str], None]) -> Solved:
-    """The service with its ceilings found."""
-    solved = Solved(service)
-    solved.bound_workers(progress)
-    return solved

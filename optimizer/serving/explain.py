@@ -1,0 +1,158 @@
+"""`prove` and `explain` of a fleet: the verdict, and for each worker what binds it, what it loses, and what would have to change."""
+
+import time
+from collections.abc import Callable
+from fractions import Fraction
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from models.ceilings import best_worker, least_wait
+from models.fleet import Yield
+from models.fleet_plan import Deployed, FleetFile, counted_rate, figures_of, limit_violations, worker_violations
+from models.service import Service
+from models.service_claim import fleet_problem, fleet_yield
+from models.workers import Workers
+from optimizer.commands import Files
+from optimizer.output import to_json
+from optimizer.reading import read_record
+from optimizer.search import Options
+from optimizer.serving.deployment import Unit, settle
+from optimizer.serving.judge import Broken, Judgement, judge_fleet
+from optimizer.serving.report import UNITS, fleet_json, fleet_metrics, gap_ppm, per_second, service_header, worker_json
+from optimizer.serving.run import proof_text
+
+Json = dict[str, Any]
+
+
+def run_service_prove(service: Service, plan: Path, options: Options, files: Files, progress: Callable[[str], None]) -> Json:
+    """Judge a fleet and report."""
+    return _run("prove", service, plan, options, files, progress)
+
+
+def run_service_explain(service: Service, plan: Path, options: Options, files: Files, progress: Callable[[str], None]) -> Json:
+    """Judge a fleet, and say why it stands where it does."""
+    return _run("explain", service, plan, options, files, progress)
+
+
+def _run(command: str, service: Service, plan: Path, options: Options, files: Files, progress: Callable[[str], None]) -> Json:
+    files.check_free()
+    started = time.monotonic()
+    found = judge_fleet(service, read_record(plan, FleetFile), str(plan), options, progress)
+    progress(f"{found.status} claimed; checking")
+    text = proof_text(found.best)
+    result = service_header(command, found.status, service, options.seed, 0) | _verdict_json(service, found)
+    if command == "explain":
+        result |= {"explanation": [_explained(found, n, unit) for n, unit in enumerate(found.units)], "balance": _balance(found)}
+    proof = {"checked": True, "certificate_sha256": sha256(text.encode()).hexdigest(), "route": "ceilings"}
+    result |= {"proof": proof, "seconds": round(time.monotonic() - started, 3)}
+    files.write({f"{command}.json": to_json(result)}, text)
+    return result
+
+
+def _verdict_json(service: Service, j: Judgement) -> Json:
+    problem = fleet_problem(service, j.best.ceilings)
+    workers = [worker_json(u.workers, u.worker, u.copies) if _is_whole(j, n) else _named(u) for n, u in enumerate(j.units)]
+    plan: Json = {"workers": workers, "metrics": None}
+    if j.members is not None:
+        plan["metrics"] = fleet_metrics(service, fleet_yield(service, j.members), workers)
+    result: Json = {
+        "objective": {"name": service.objective.name, "unit": UNITS[problem.objective], "value": j.value, "bound": j.best.bound},
+        "gap_ppm": gap_ppm(j.best) if j.status == "UNKNOWN" else None,
+        "plan": plan,
+        "broken": [_broken_json(b) for b in j.broken],
+        "better": None,
+    }
+    if j.status in ("NOT_OPTIMAL", "INFEASIBLE") and j.best.fleet is not None:
+        result["better"] = fleet_json(service, j.best.fleet, j.solved)
+    if j.status == "NOT_OPTIMAL" and j.value is not None and j.best.value is not None:
+        result["loss_pct"] = loss_pct(j.value, j.best.value)
+    return result
+
+
+def loss_pct(value: int, best: int) -> float:
+    """How far a value is from the best, per cent of the best."""
+    return round(float(100 * abs(Fraction(best - value, best))), 2) if best else 0.0
+
+
+def _is_whole(j: Judgement, n: int) -> bool:
+    """Whether worker `n` can be priced."""
+    unit = j.units[n]
+    return not any(b.worker == n and b.violation.rule not in ("ttft", "tpot", "request", "memory", "in_flight") for b in j.broken) and bool(
+        unit.worker.plan.stages
+    )
+
+
+def _named(unit: Unit) -> Json:
+    s = unit.worker.plan.strategy
+    return {"role": unit.workers.role, "pool": unit.workers.pool.name, "count": unit.copies, "gpus": s.gpus, "label": s.label()} | {
+        "metrics": None,
+        "batch": unit.worker.batch,
+        "chunks": unit.worker.cut.chunks,
+    }
+
+
+def _broken_json(b: Broken) -> Json:
+    v = b.violation
+    return {"worker": b.worker, "rule": v.rule, "sentence": v.sentence, "need": v.need, "have": v.have}
+
+
+def _explained(j: Judgement, n: int, unit: Unit) -> Json:
+    """What binds one kind of worker, beside the best worker of its role on as many GPUs."""
+    workers, worker = unit.workers, unit.worker
+    found: Json = {"worker": n, "label": worker.plan.strategy.label(), "role": workers.role}
+    if any(b.worker == n for b in j.broken):
+        return found | {"stopped_by": [_broken_json(b) for b in j.broken if b.worker == n], "needed": _needed(workers, worker)}
+    rate = counted_rate(workers, figures_of(workers, worker))
+    rival = best_worker(workers, worker.plan.strategy.gpus)
+    found |= {"requests_per_s": per_second(rate), "binding": binding(workers, worker)}
+    if rival is not None:
+        best = {
+            "label": rival.cut.strategy.label(),
+            "batch": rival.batch,
+            "chunks": rival.cut.chunks,
+            "requests_per_s": per_second(rival.rate),
+        }
+        found["best_on_as_many_gpus"] = best
+        found["loss_pct"] = loss_pct(rate, rival.rate)
+    return found
+
+
+def binding(workers: Workers, worker: Deployed) -> list[Json]:
+    """What one more sequence per rank and micro-batch would break, with what it would take; nothing where it would only yield less."""
+    more = settle(workers, worker.cut, worker.batch + 1)
+    return [_broken_json(Broken(None, v)) for v in worker_violations(workers, more)]
+
+
+def _needed(workers: Workers, worker: Deployed) -> Json:
+    """The least waits of this very worker, one sequence per rank; and of any worker of its role."""
+    alone = settle(workers, worker.cut, 1)
+    found: Json = {}
+    if all(v.rule in ("ttft", "tpot", "request") for v in worker_violations(workers, alone)):
+        figures = figures_of(workers, alone)
+        found["of_this_worker_at_batch_1"] = {"ttft_ns": figures.ttft_ns or None, "tpot_ns": figures.tpot_ns or None}
+        found["missed_at_batch_1"] = [_broken_json(Broken(None, v)) for v in limit_violations(workers, figures)]
+    for rule in {"prefill": ("ttft",), "decode": ("tpot",), "aggregated": ("ttft", "tpot")}[workers.role]:
+        wait = least_wait(workers, rule)
+        if wait is not None:
+            found[f"least_{rule}_ns_of_any"] = {"least": wait.ns, "label": wait.cut.strategy.label()}
+    return found
+
+
+def _balance(j: Judgement) -> Json | None:
+    """Whether prefill and decode workers keep pace, and how many GPUs idle."""
+    if j.members is None:
+        return None
+    sums = dict.fromkeys(("prefill", "decode"), 0)
+    for unit in j.units:
+        if unit.workers.role in sums:
+            sums[unit.workers.role] += unit.copies * counted_rate(unit.workers, figures_of(unit.workers, unit.worker))
+    found: Yield = fleet_yield(j.solved.service, j.members)
+    slower = min(sums, key=lambda role: sums[role])
+    spare = sums["decode" if slower == "prefill" else "prefill"] - sums[slower]
+    return {
+        "requests_per_s": {role: per_second(rate) for role, rate in sums.items()},
+        "slower": slower if spare else None,
+        "spare_requests_per_s": per_second(spare),
+        "gpus_idle": j.solved.service.gpus - sum(found.gpus),
+    }

@@ -1,0 +1,82 @@
+"""What `prove` and `explain` print of a fleet."""
+
+from typing import Any
+
+from optimizer.serving.text import MS, service_table
+
+Json = dict[str, Any]
+
+
+def service_prove_text(r: Json) -> str:
+    """The verdict on a fleet, and the better one."""
+    return "\n".join(_verdict(r))
+
+
+def service_explain_text(r: Json) -> str:
+    """The verdict, then what binds each kind of worker."""
+    lines = _verdict(r)
+    for e in r["explanation"]:
+        lines += ["", *_explained(e)]
+    if r["balance"] is not None:
+        lines += ["", *_balance(r["balance"])]
+    return "\n".join(lines)
+
+
+def _verdict(r: Json) -> list[str]:
+    name, m = r["instance"]["name"], r["plan"]["metrics"]
+    if r["status"] == "INFEASIBLE":
+        lines = [f"INFEASIBLE: {name}: the fleet breaks {len(r['broken'])} rule{'s' if len(r['broken']) > 1 else ''}"]
+        lines += [f"  {_who(r, b)}{b['rule']}: {b['sentence']}" for b in r["broken"]]
+    else:
+        rate = f"{m['tokens_per_s']:,.1f} tokens/s, {m['tokens_per_s_per_gpu']:,.2f} for each GPU, {m['gpus_idle']} idle"
+        said = {
+            "OPTIMAL": "no fleet of the space does better, confirmed by the solver-free checker (mean-field rates)",
+            "NOT_OPTIMAL": f"{r.get('loss_pct', 0):.2f} % off the best fleet found",
+            "UNKNOWN": f"no better fleet found, and none does better than {r['objective']['bound']} {r['objective']['unit']}",
+        }[r["status"]]
+        lines = [f"{r['status']}: {name}: {rate}; {said}", "", *service_table(r["plan"]["workers"])]
+    if r["better"] is not None:
+        b = r["better"]["metrics"]
+        lines += ["", f"A fleet that does better: {b['tokens_per_s']:,.1f} tokens/s, {b['tokens_per_s_per_gpu']:,.2f} for each GPU"]
+        lines += service_table(r["better"]["workers"])
+    return lines
+
+
+def _who(r: Json, b: Json) -> str:
+    if b["worker"] is None:
+        return ""
+    worker = r["plan"]["workers"][b["worker"]]
+    return f"{worker['role']} {worker['label']}: "
+
+
+def _explained(e: Json) -> list[str]:
+    head = f"{e['role']} {e['label']}:"
+    if "stopped_by" in e:
+        return [f"{head} stopped by {', '.join(b['rule'] for b in e['stopped_by'])}", *_needed(e["needed"])]
+    lines = [f"{head} {e['requests_per_s']:,.3f} requests/s"]
+    if "best_on_as_many_gpus" in e:
+        best = e["best_on_as_many_gpus"]
+        alike = e["loss_pct"] == 0
+        other = f"{best['label']} with batch {best['batch']} yields {best['requests_per_s']:,.3f}: {e['loss_pct']:.2f} % lost"
+        lines.append("  the best of its role on as many GPUs" if alike else f"  {other}")
+    bound = [f"  one more sequence per rank breaks {b['rule']}: {b['sentence']}" for b in e["binding"]]
+    return lines + (bound or ["  no limit binds its batch"])
+
+
+def _needed(n: Json) -> list[str]:
+    lines = [f"  at batch 1 it still misses {b['rule']}: {b['sentence']}" for b in n.get("missed_at_batch_1", [])]
+    if "of_this_worker_at_batch_1" in n and not lines:
+        lines.append("  with a batch of 1 it keeps every limit")
+    for rule in ("ttft", "tpot"):
+        wait = n.get(f"least_{rule}_ns_of_any")
+        if wait is not None:
+            lines.append(f"  the least {rule.upper()} of any worker of its role is {wait['least'] / MS:,.1f} ms ({wait['label']})")
+    return lines
+
+
+def _balance(b: Json) -> list[str]:
+    rates = ", ".join(f"{role} {rate:,.3f}" for role, rate in b["requests_per_s"].items())
+    if b["slower"] is None:
+        return [f"prefill and decode keep pace ({rates} requests/s); {b['gpus_idle']} GPUs idle"]
+    spare = f"{b['slower']} workers are the slower side, {b['spare_requests_per_s']:,.3f} requests/s of the other are spare"
+    return [f"{rates} requests/s: {spare}; {b['gpus_idle']} GPUs idle"]

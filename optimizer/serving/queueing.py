@@ -1,0 +1,162 @@
+"""Waits for a first token by a formula instead of a replay: M/G/k, approximated. Nothing here is part of a proof.
+
+Mean: Lee and Longton, Operational Research Quarterly 10(1), 1959, pp. 56-71, for Poisson arrivals; with the variation of
+arrivals beside that of service, Allen and Cunneen (Allen, Probability, Statistics, and Queueing Theory, 2nd ed., 1990): the wait
+of M/M/k (Erlang's C formula) times half the sum of the squared coefficients of variation. Exact for M/M/k and, by Pollaczek and
+Khinchine, for M/G/1. Tail: who waits at all waits an exponential time, as in M/M/k.
+"""
+
+from collections.abc import Sequence
+from math import exp, log
+from typing import NamedTuple
+
+from models.units import NS_PER_S
+from optimizer.serving.arrivals import Lengths
+from optimizer.serving.deployment import Unit
+from optimizer.serving.means import mean_field
+from optimizer.serving.prices import Prices
+
+NAME = "M/G/k, Allen-Cunneen"
+POISSON = 1.0  # squared coefficient of variation of the gaps of a Poisson process
+QUEUEING_ASSUMPTIONS = (
+    "M/G/k: prefill workers, or the prefills of aggregated ones, are k equal servers behind one queue, each as fast as on full passes; "
+    "waits for a slot, and for the end of a pass that has begun with room left, are not in it.",
+    "Who waits at all waits an exponential time; first tokens then take the smallest pass that keeps up with the load.",
+)
+
+
+class Wait(NamedTuple):
+    """The wait in one queue."""
+
+    waits: float
+    """share of requests that wait at all"""
+    mean_ns: float
+    """over all requests"""
+
+    def beyond(self, ns: float) -> float:
+        """Share of requests that wait longer: waits * exp(-t * waits / mean)."""
+        if ns < 0:
+            return 1.0
+        return self.waits * exp(-ns * self.waits / self.mean_ns) if self.mean_ns else 0.0
+
+    def quantile_ns(self, share: float) -> float:
+        """What this share of requests waits at most."""
+        return 0.0 if self.waits <= 1 - share else self.mean_ns / self.waits * log(self.waits / (1 - share))
+
+
+class Waiting(NamedTuple):
+    """Waits of a fleet's requests before their prefill, and their times to the first token, ns."""
+
+    mean_ns: float
+    p95_ns: float
+    ttft_mean_ns: float
+    ttft_p95_ns: float
+    assumed: tuple[str, ...]
+
+
+class _Queue(NamedTuple):
+    """One side of a fleet."""
+
+    share: float
+    wait: Wait
+    pass_ns: float
+
+
+def erlang_c(servers: int, offered: float) -> float:
+    """Probability that a customer of M/M/k waits; `offered` is arrival rate * service time, below `servers`.
+
+    By the recursion of Erlang's loss formula, B(n) = a B(n-1) / (n + a B(n-1)); C = k B / (k - a (1 - B)).
+    """
+    blocked = 1.0
+    for n in range(1, servers + 1):
+        blocked = offered * blocked / (n + offered * blocked)
+    return servers * blocked / (servers - offered * (1 - blocked))
+
+
+def queue_wait(servers: int, service_ns: float, requests_per_s: float, arrivals_cv2: float, service_cv2: float) -> Wait | None:
+    """The wait of G/G/k: C(k, a) * service / (k - a) * (Ca^2 + Cs^2) / 2; None where it grows without end."""
+    offered = requests_per_s * service_ns / NS_PER_S
+    if offered >= servers:
+        return None
+    waits = erlang_c(servers, offered)
+    return Wait(waits, waits * service_ns / (servers - offered) * (arrivals_cv2 + service_cv2) / 2)
+
+
+def waiting(units: Sequence[Unit], requests_per_s: float, arrivals_cv2: float = POISSON, length_cv2: float = 0.0) -> Waiting | None:
+    """The waits of a fleet at a load, shared out in proportion to what its sides yield; None where the load is more than it bears.
+
+    `arrivals_cv2` and `length_cv2` are the squared coefficients of variation of the gaps between requests and of their prompts' lengths.
+    """
+    means = mean_field(units)
+    if requests_per_s * NS_PER_S >= means.rate:
+        return None
+    found = []
+    for role, rate in (("aggregated", means.aggregated), ("prefill", means.disaggregated)):
+        if rate:
+            share = rate / means.rate
+            servers = [_server(unit) for unit in units if unit.workers.role == role]
+            queue = _queue(servers, share, share * requests_per_s, arrivals_cv2, length_cv2)
+            if queue is None:
+                return None
+            found.append(queue)
+    mean_ns = sum(q.share * q.wait.mean_ns for q in found)
+    p95_ns = _quantile_ns([q._replace(pass_ns=0.0) for q in found], 0.95)
+    ttft_ns = mean_ns + sum(q.share * q.pass_ns for q in found)
+    return Waiting(mean_ns, p95_ns, ttft_ns, _quantile_ns(found, 0.95), QUEUEING_ASSUMPTIONS)
+
+
+class _Server(NamedTuple):
+    """Workers alike, as servers of prompts."""
+
+    prices: Prices
+    copies: int
+    service_ns: float
+    """of one prompt, on full passes"""
+
+
+def _server(unit: Unit) -> _Server:
+    asked = unit.workers.service.workload
+    prices = Prices(unit, Lengths(asked.input_tokens, asked.output_tokens))
+    if unit.workers.role == "prefill":
+        return _Server(prices, unit.copies, NS_PER_S * NS_PER_S / max(1, prices.figures.rate))
+    found = prices.prefill(1, asked.input_tokens)
+    round_ns = found.chunks * (prices.delay_ns(found) + prices.step_ns(prices.slots))
+    return _Server(prices, unit.copies, round_ns / prices.ranks)
+
+
+def _queue(servers: Sequence[_Server], share: float, requests_per_s: float, arrivals_cv2: float, length_cv2: float) -> _Queue | None:
+    """The queue before servers of several speeds: as many of their mean speed, whose times vary as theirs do."""
+    number, rate = sum(s.copies for s in servers), sum(s.copies / s.service_ns for s in servers)
+    service_ns = number / rate
+    spread = sum(s.copies * s.service_ns for s in servers) / rate / service_ns**2  # mean square over squared mean
+    wait = queue_wait(number, service_ns, requests_per_s, arrivals_cv2, spread * (1 + length_cv2) - 1)
+    if wait is None:
+        return None
+    passes = (s.copies / s.service_ns / rate * _pass_ns(s, requests_per_s / s.service_ns / rate) for s in servers)
+    return _Queue(share, wait, sum(passes))
+
+
+def _pass_ns(server: _Server, requests_per_s: float) -> float:
+    """Time to the first token without a wait, ns: of a prefill worker on the smallest passes that keep up with its load."""
+    prices = server.prices
+    if prices.unit.workers.role == "aggregated":
+        return prices.figures.ttft_ns
+    tokens = prices.stated_tokens
+    passes = (prices.prefill(batch, tokens) for batch in range(1, prices.unit.worker.batch + 1))
+    loads = ((found, n * prices.ranks * NS_PER_S / prices.period_ns(found)) for n, found in enumerate(passes, 1))
+    found = next((found for found, rate in loads if rate >= requests_per_s), None)
+    found = found or prices.prefill(prices.unit.worker.batch, tokens)
+    return prices.first_token_ns(found)
+
+
+def _quantile_ns(queues: Sequence[_Queue], share: float) -> float:
+    """What this share of all requests waits at most, their passes included, by bisection."""
+
+    def later(ns: float) -> float:
+        return sum(q.share * q.wait.beyond(ns - q.pass_ns) for q in queues)
+
+    low, high = 0.0, max(q.pass_ns + q.wait.quantile_ns(share) for q in queues)
+    for _ in range(100):
+        middle = (low + high) / 2
+        low, high = (middle, high) if later(middle) > 1 - share else (low, middle)
+    return high

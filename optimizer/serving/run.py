@@ -1,0 +1,73 @@
+"""`search` of a service: solve, confirm, report, write."""
+
+import time
+from collections.abc import Callable
+from hashlib import sha256
+
+from models.certificate import NotACertificate
+from models.errors import InputError, VerificationError
+from models.packing import Refused
+from models.service import Service
+from models.service_claim import ServiceClaim
+from optimizer.certify import certificate_alone
+from optimizer.check import check
+from optimizer.commands import Files
+from optimizer.output import to_json
+from optimizer.search import EFFORT_STRATEGIES, Options
+from optimizer.serving.report import Json, service_search_json
+from optimizer.serving.solve import Solved
+
+
+def spending(options: Options) -> Callable[[], bool]:
+    """Whether the effort, or the time, of a search is spent; asked once per range of batches."""
+    deadline = None if options.seconds is None else time.monotonic() + options.seconds
+    left = options.effort * EFFORT_STRATEGIES
+
+    def spent() -> bool:
+        nonlocal left
+        left -= 1
+        return left < 0 or (deadline is not None and left % 256 == 0 and time.monotonic() > deadline)
+
+    return spent
+
+
+def solve(service: Service, options: Options, progress: Callable[[str], None]) -> tuple[Solved, ServiceClaim]:
+    """The service with its ceilings, and the claim about its best fleet. Raises InputError where there are too many fleets."""
+    solved = Solved(service)
+    solved.bound_workers(progress, spending(options))
+    try:
+        claim = solved.claim()
+    except Refused as refusal:
+        raise InputError(f"cluster.pools: {refusal.reason}; use fewer GPUs, or larger workers (workers.gpus)") from refusal
+    return solved, claim
+
+
+def proof_text(claim: ServiceClaim) -> str:
+    """The claim as a certificate that the solver-free checker has confirmed. Raises VerificationError where it does not."""
+    text = certificate_alone(claim, "ceilings").text()
+    try:
+        verdict = check(text)
+    except NotACertificate as error:
+        raise InputError(f"the certificate of this service cannot be read ({error}); use a smaller one") from error
+    if not verdict.valid:
+        raise VerificationError(f"{verdict.where}: {verdict.reason}")
+    return text
+
+
+def run_service_search(service: Service, options: Options, files: Files, progress: Callable[[str], None]) -> Json:
+    """The best fleet of a service, confirmed by the solver-free checker; result files where they are wanted."""
+    files.check_free()
+    started = time.monotonic()
+    solved, claim = solve(service, options, progress)
+    progress("fleet claimed; checking")
+    text = proof_text(claim)
+    result = service_search_json(solved, claim, sha256(text.encode()).hexdigest(), options.seed, time.monotonic() - started)
+    plans = {"fleet.json": to_json(plan_file(result))} if result["optimal"] else {}
+    files.write({"search.json": to_json(result)} | plans, text)
+    return result
+
+
+def plan_file(result: Json) -> Json:
+    """The best fleet as a plan file, for `prove`, `explain` and `simulate`."""
+    kept = ("role", "pool", "count", "degrees", "order", "batch", "chunks", "stages", "placement")
+    return {"workers": [{name: worker[name] for name in kept} for worker in result["optimal"][0]["workers"]]}
