@@ -25,7 +25,7 @@ SERVING_ASSUMPTIONS = (
     "A decode step is priced with half of the output in the cache, its memory with all of it.",
     "A chunk of a prompt is priced with half of the others before it, its memory with the cache of the whole prompt.",
     "As many micro-batches are in flight as a worker has stages; transfers between stages are exposed once per step.",
-    "Caches move from prefill to decode workers over scale-out ports, all stages at once in equal parts, while the next batch is prefilled.",
+    "Caches move from prefill to decode workers over scale-out ports, all stages at once in equal parts, while the next is prefilled.",
     "An aggregated worker prefills one prompt per data-parallel rank between decode steps; its stages are split best for decoding.",
     "Workers run side by side behind a router that keeps each at its share; what waits in queues is not in these figures (see `simulate`).",
 )
@@ -79,17 +79,7 @@ class ServiceLimits(Record):
 class ServiceObjective(Record):
     """What is best: most tokens/s of the cluster, most per GPU in use, least money, fewest GPUs."""
 
-    name: SERVING_ASSUMPTIONS = (
-    "Every request has the stated lengths; rates are mean-field: every worker is busy for the stated share of its time, at its full batch.",
-    "A decode step is priced with half of the output in the cache, its memory with all of it.",
-    "A chunk of a prompt is priced with half of the others before it, its memory with the cache of the whole prompt.",
-    "As many micro-batches are in flight as a worker has stages; transfers between stages are exposed once per step.",
-    "Caches move from prefill to decode workers over scale-out ports, all stages at once in equal parts, while the next batch is prefilled.",
-    "An aggregated worker prefills one prompt per data-parallel rank between decode steps; its stages are split best for decoding.",
-    "Workers run side by side behind a router that keeps each at its share; what waits in queues is not in these figures (see `simulate`).",
-)
-
-ServiceObjectiveName = "throughput"
+    name: ServiceObjectiveName = "throughput"
     limits: ServiceLimits = ServiceLimits()
 
 

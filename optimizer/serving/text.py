@@ -48,9 +48,8 @@ def _ms(ns: int | None) -> str:
 
 def _waits(m: Json) -> list[str]:
     user = "" if m["tokens_per_s_per_user"] is None else f", {m['tokens_per_s_per_user']:,.1f} tokens/s per user"
-    lines = [
-        f"TTFT {_ms(m['ttft_ns'])} ms, TPOT {_ms(m['tpot_ns'])} ms, request {m['request_ns'] / 1e9:,.2f} s{user}; {m['in_flight']:,} in flight"
-    ]
+    waits = f"TTFT {_ms(m['ttft_ns'])} ms, TPOT {_ms(m['tpot_ns'])} ms, request {m['request_ns'] / 1e9:,.2f} s{user}"
+    lines = [f"{waits}; {m['in_flight']:,} in flight"]
     if "uusd_per_million_tokens" in m:
         lines.append(f"{m['uusd_per_hour'] / PPM:,.2f} USD/h, {m['uusd_per_million_tokens'] / PPM:,.4f} USD per million output tokens")
     return lines
