@@ -2,13 +2,13 @@
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
 from models.architecture import Architecture
-from models.cluster import Cluster
+from models.cluster import Cluster, Pool
 from models.formats import computes_in
 from models.record import SOURCE_KINDS, Name, Record, SourcedRecord, Text
 from models.roofline import peak_format
@@ -97,30 +97,49 @@ class Instance(Record):
 
     def sourced(self) -> Iterator[tuple[str, SourcedRecord]]:
         """Every record of constants with the path where the file states it."""
-        pool = self.cluster.pool
-        yield "cluster.pools.0.accelerator", pool.accelerator
-        yield "cluster.pools.0.scale_up", pool.scale_up
-        yield "cluster.pools.0.scale_out", pool.scale_out
+        yield from sourced_of(self.cluster.pool, "cluster.pools.0")
         yield "workload", self.workload
         yield "runtime", self.runtime
 
     def stated_assumptions(self) -> list[str]:
         """The instance's own assumptions, arithmetic that the accelerator lacks, then every constant whose source is `assumed`."""
-        found = list(self.assumptions)
-        chip = self.cluster.pool.accelerator
-        for stored in self.architecture.formats():
-            if (dtype := computes_in(stored)) != (used := peak_format(chip, dtype)):
-                found.append(f"{stored} is computed in {used}: {chip.name} has no peak for {dtype}.")
-        for path, record in self.sourced():
-            for field in record.constants():
-                source = record.source_of(field)
-                if source.startswith("assumed:"):
-                    value = getattr(record, field)
-                    shown = "" if field in ("curves", "laws", "tables") else f" = {value}"  # tables of records do not fit in a sentence
-                    found.append(f"{path}.{field}{shown} ({source})")
-        return found
+        return [*self.assumptions, *computed_otherwise(self.architecture, self.cluster.pool), *assumed(self.sourced())]
 
     def weakest_source(self) -> str:
         """The least trustworthy kind of source among the constants."""
-        kinds = {r.source_of(f).split(":", 1)[0] for _, r in self.sourced() for f in r.constants()}
-        return max(kinds, key=SOURCE_KINDS.index)
+        return weakest(self.sourced())
+
+
+Sourced = Iterable[tuple[str, SourcedRecord]]
+"""Records of constants, each with the path where the file states it."""
+
+
+def sourced_of(pool: Pool, path: str) -> Iterator[tuple[str, SourcedRecord]]:
+    """The records of constants of a pool."""
+    yield f"{path}.accelerator", pool.accelerator
+    yield f"{path}.scale_up", pool.scale_up
+    yield f"{path}.scale_out", pool.scale_out
+
+
+def computed_otherwise(architecture: Architecture, pool: Pool) -> Iterator[str]:
+    """Arithmetic that the accelerator lacks, in sentences."""
+    for stored in architecture.formats():
+        if (dtype := computes_in(stored)) != (used := peak_format(pool.accelerator, dtype)):
+            yield f"{stored} is computed in {used}: {pool.accelerator.name} has no peak for {dtype}."
+
+
+def assumed(records: Sourced) -> Iterator[str]:
+    """Every constant whose source is `assumed`, with its value."""
+    for path, record in records:
+        for field in record.constants():
+            source = record.source_of(field)
+            if source.startswith("assumed:"):
+                value = getattr(record, field)
+                shown = "" if field in ("curves", "laws", "tables") else f" = {value}"  # tables of records do not fit in a sentence
+                yield f"{path}.{field}{shown} ({source})"
+
+
+def weakest(records: Sourced) -> str:
+    """The least trustworthy kind of source among the constants."""
+    kinds = {r.source_of(f).split(":", 1)[0] for _, r in records for f in r.constants()}
+    return max(kinds, key=SOURCE_KINDS.index)

@@ -6,6 +6,7 @@ or does both in turn, and each is an ordinary pass of `models.instance` on one p
 
 import hashlib
 import json
+from collections.abc import Iterator
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, ValidationError, model_validator
@@ -13,8 +14,8 @@ from pydantic import Field, ValidationError, model_validator
 from models.architecture import Architecture
 from models.cluster import Cluster, Pool
 from models.fleet import ROLES, Role
-from models.instance import Instance, Objective
-from models.record import SOURCE_KINDS, Name, Record, SourcedRecord, StopAtFirst, Text
+from models.instance import Instance, Objective, assumed, computed_otherwise, sourced_of, weakest
+from models.record import Name, Record, SourcedRecord, StopAtFirst, Text
 from models.space import Space
 from models.strategy import Degree
 from models.units import PPM, Nanoseconds, PositivePpm, ceil_div
@@ -29,6 +30,8 @@ SERVING_ASSUMPTIONS = (
     "An aggregated worker prefills one prompt per data-parallel rank between decode steps; its stages are split best for decoding.",
     "Workers run side by side behind a router that keeps each at its share; what waits in queues is not in these figures (see `simulate`).",
 )
+
+OF_REQUESTS = {"*": "assumed: follows from the service's requests"}
 
 ServiceObjectiveName = Literal["throughput", "throughput_per_gpu", "cost", "gpus"]
 
@@ -140,13 +143,21 @@ class Service(Record):
         text = json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
         return hashlib.sha256(text.encode()).hexdigest()
 
+    def sourced(self) -> Iterator[tuple[str, SourcedRecord]]:
+        """Every record of constants with the path where the file states it."""
+        for n, pool in enumerate(self.cluster.pools):
+            yield from sourced_of(pool, f"cluster.pools.{n}")
+        yield "workload", self.workload
+        yield "runtime", self.runtime
+
     def stated_assumptions(self) -> list[str]:
-        """The service's own assumptions and every constant whose source is `assumed`, of all pools."""
-        return list(dict.fromkeys(said for pool in self.cluster.pools for said in decode_pass(self, pool, 0).stated_assumptions()))
+        """As those of an `Instance`, of all pools."""
+        otherwise = dict.fromkeys(said for pool in self.cluster.pools for said in computed_otherwise(self.architecture, pool))
+        return [*self.assumptions, *otherwise, *assumed(self.sourced())]
 
     def weakest_source(self) -> str:
-        """The least trustworthy kind of source among the constants of all pools."""
-        return max((decode_pass(self, pool, 0).weakest_source() for pool in self.cluster.pools), key=SOURCE_KINDS.index)
+        """The least trustworthy kind of source among the constants."""
+        return weakest(self.sourced())
 
     def longest_token_ns(self) -> int | None:
         """Longest time per token of a decode worker: what the limits on a token, and on a request whose first token took all it may, leave.
@@ -182,7 +193,7 @@ def prefill_pass(service: Service, pool: Pool, chunks: int) -> Instance:
         tokens_per_sequence=new,
         prefix_tokens=before,
         growth_tokens=max(0, length - before - new),
-        sources=service.workload.sources,
+        sources=OF_REQUESTS,
     )
     return _one_pass(service, pool, workload, service.runtime)
 
@@ -199,7 +210,7 @@ def decode_pass(service: Service, pool: Pool, prefilled_tokens: int) -> Instance
         sequences=1,
         context_tokens=asked.input_tokens + half,
         growth_tokens=asked.output_tokens - half,
-        sources=asked.sources,
+        sources=OF_REQUESTS,
     )
     beside = prefilled_tokens * service.runtime.activation_bytes_per_token
     return _one_pass(service, pool, workload, service.runtime.model_copy(update={"reserve_bytes": service.runtime.reserve_bytes + beside}))
