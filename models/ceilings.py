@@ -45,7 +45,7 @@ def best_among(workers: Workers, choice: Iterable[Cut], above: int = 0, spent: C
     """
     cuts, heap = list[Cut](), list[tuple[int, int, int, int, int]]()  # -bound, place of the cut, low, high, level
     for cut in choice:
-        most = workers.most_batch(cut)
+        most = workers.reach(cut)
         if most:
             bound = _bound(workers, cut, 1, most, 0)
             if bound is not None and bound[0] > above:

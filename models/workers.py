@@ -67,6 +67,7 @@ class Workers:
         self._decode: dict[int, Passes] = {}
         self._batches: dict[Hashable, int] = {}
         self._floors: dict[Hashable, int] = {}
+        self._reached: dict[Hashable, int] = {}
         self._cuts: dict[int, tuple[Cut, ...]] = {}
         self._caches: dict[tuple[int, int], int] = {}
 
@@ -75,20 +76,23 @@ class Workers:
         found = copy(self)
         found.service = service
         found.__dict__.pop("_longest_token", None)
+        found._reached = {}
         return found
 
     def prefill(self, chunks: int) -> Passes:
         """Prefill passes of one chunk of each prompt."""
-        if chunks not in self._prefill:
-            self._prefill[chunks] = Passes(prefill_pass(self.service, self.pool, chunks))
-        return self._prefill[chunks]
+        found = self._prefill.get(chunks)
+        if found is None:
+            found = self._prefill[chunks] = Passes(prefill_pass(self.service, self.pool, chunks))
+        return found
 
     def decode(self, chunks: int) -> Passes:
         """Decode steps, beside one chunk of a prompt on an aggregated worker."""
-        beside = chunk_tokens(self.service, chunks) if self.role == "aggregated" else 0
-        if beside not in self._decode:
-            self._decode[beside] = Passes(decode_pass(self.service, self.pool, beside))
-        return self._decode[beside]
+        found = self._decode.get(chunks)
+        if found is None:
+            beside = chunk_tokens(self.service, chunks) if self.role == "aggregated" else 0
+            found = self._decode[chunks] = Passes(decode_pass(self.service, self.pool, beside))
+        return found
 
     def sizing(self, cut: Cut) -> Passes:
         """The passes whose memory and split count."""
@@ -151,6 +155,24 @@ class Workers:
                 middle = (low + high) // 2
                 low, high = (middle, high) if passes.of(middle * s.dp * s.pp).fits(s) else (low, middle)
             self._batches[key] = found = low
+        return found
+
+    def reach(self, cut: Cut) -> int:
+        """No larger batch keeps the limits: the largest one that fits memory and keeps them with computation alone; 0 where none does.
+
+        The same for every data-parallel degree.
+        """
+        s = cut.strategy
+        key = (s.tp, s.cp, s.ep, s.etp, s.redundant, s.pp, s.dp > 1, cut.chunks)
+        found = self._reached.get(key)
+        if found is None:
+            low, high = 0, self.most_batch(cut)
+            while low < high:
+                middle = (low + high + 1) // 2
+                times = self.times(cut, middle, "floor")
+                keeps = not isinstance(times, str) and self.broken(self.figures(cut, times, middle, middle)) is None
+                low, high = (middle, high) if keeps else (low, middle - 1)
+            self._reached[key] = found = low
         return found
 
     def times(self, cut: Cut, batch: int, level: Level) -> Times | str:
