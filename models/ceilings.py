@@ -4,9 +4,11 @@ from collections.abc import Callable, Iterable
 from heapq import heapify, heappop, heappush
 from typing import NamedTuple
 
+from models.cuts import Cut
 from models.units import PPM
-from models.workers import Cut, Figures, Level, Workers
+from models.workers import Figures, Level, Range, Workers
 
+WHOLE_CUT = -1  # all ranges of a worker together
 LEVELS: tuple[Level, ...] = ("floor", "quick", "exact")
 
 
@@ -41,34 +43,41 @@ def best_worker(workers: Workers, gpus: int, above: int = 0, spent: Callable[[],
 def best_among(workers: Workers, choice: Iterable[Cut], above: int = 0, spent: Callable[[], bool] = never) -> Found | None:
     """The best of these workers, each with its best batch, if it is above `above`. Raises Stopped when `spent` says so.
 
-    Ranges of batches are halved and bounded better in turn, the highest bound first.
+    Every range of batches is bounded by computation alone, then with communication, then halved, then priced; the highest bound first.
     """
-    cuts, heap = list[Cut](), list[tuple[int, int, int, int, int]]()  # -bound, place of the cut, low, high, level
-    for cut in choice:
-        most = workers.reach(cut)
-        if most:
-            bound = _bound(workers, cut, 1, most, 0)
-            if bound is not None and bound[0] > above:
-                heap.append((-bound[0], len(cuts), 1, most, 0))
-                cuts.append(cut)
+    cuts, heap = tuple(choice), list[tuple[int, int, int, int, int]]()  # -bound, place of the cut, low, high, level
+    for place, cut in enumerate(cuts):
+        bound = max((counted(workers, cut, r) for r in workers.ranges(cut)), default=0)
+        if bound > above:
+            heap.append((-bound, place, 0, 0, WHOLE_CUT))
     heapify(heap)
     while heap:
         if spent():
             raise Stopped(-heap[0][0])
         rate, place, low, high, level = heappop(heap)
         cut = cuts[place]
-        if low == high and LEVELS[level] == "exact":
-            bound = _bound(workers, cut, low, high, level)
-            assert bound is not None, "it was bounded before"
-            return Found(cut, low, bound[1], bound[0])
+        if level == WHOLE_CUT:
+            bounded = ((counted(workers, cut, r), r) for r in workers.ranges(cut))
+            for bound, r in bounded:
+                if bound > above:
+                    heappush(heap, (-bound, place, r.low, r.high, 0))
+            continue
+        if LEVELS[level] == "exact":
+            priced = _bound(workers, cut, low, high, level)
+            assert priced is not None, "it was bounded before"
+            return Found(cut, low, priced[1], priced[0])
         middle = (low + high + 1) // 2
-        better = LEVELS[level] == "floor" and high - low <= low // 4  # as close as the floor needs to know
-        parts = ((low, high, level + 1),) if low == high or better else ((low, middle - 1, level), (middle, high, level))
-        for part in parts:
-            bound = _bound(workers, cut, *part)
-            if bound is not None and bound[0] > above:
-                heappush(heap, (max(rate, -bound[0]), place, *part))
+        halves = ((low, middle - 1, level), (middle, high, level))
+        for part in halves if level and low < high else ((low, high, level + 1),):
+            closer = _bound(workers, cut, *part)
+            if closer is not None and closer[0] > above:
+                heappush(heap, (max(rate, -closer[0]), place, *part))
     return None
+
+
+def counted(workers: Workers, cut: Cut, r: Range) -> int:
+    """No batch of a range has a higher rate that is counted on."""
+    return r.rate * cut.strategy.dp * workers.service.workload.utilisation_ppm(workers.role) // PPM
 
 
 def _bound(workers: Workers, cut: Cut, low: int, high: int, level: int) -> tuple[int, Figures] | None:

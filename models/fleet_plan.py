@@ -5,6 +5,7 @@ from typing import Annotated, NamedTuple
 
 from pydantic import Field
 
+from models.cuts import Cut
 from models.evaluate import evaluate, stage_memory
 from models.fleet import Role
 from models.passes import Passes
@@ -13,7 +14,7 @@ from models.rules import strategy_violations, violations
 from models.strategy import Degree, Degrees, Plan, Ranks
 from models.units import PPM
 from models.violation import Violation
-from models.workers import Cut, Figures, Times, Workers
+from models.workers import Figures, Times, Workers
 
 
 class WorkerFile(Record):

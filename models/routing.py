@@ -84,7 +84,7 @@ def profile(contents: RankContents, loads: tuple[int, ...], top_k: int, tokens: 
             replicas[e] += 1
     total, scale = sum(loads), lcm(*set(replicas))
     hottest = max(sum(loads[e] * (scale // replicas[e]) for e in rank) for rank in contents)
-    touches = {(w, c): expected_touches(w, total, top_k, tokens, c) for w, c in zip(loads, replicas, strict=True)}
+    touches = {(w, c): expected_touches(w, total, top_k, tokens, c) for w, c in set(zip(loads, replicas, strict=True))}
     touched = max(sum(touches[loads[e], replicas[e]] for e in rank) for rank in contents)
     copies = max(_scale_out_copies(contents, loads, top_k, replicas, pattern) for pattern in patterns)
     return Profile(ceil_div(tokens * top_k * hottest, total * scale), touched, copies)

@@ -12,6 +12,7 @@ from pydantic import Field
 from models.ceilings import best_worker
 from models.certified_plan import StatedPlan
 from models.cluster import MAX_GPUS, Pool
+from models.cuts import Cut
 from models.fleet import (
     ROLES,
     FleetObjective,
@@ -32,7 +33,7 @@ from models.record import Record, StopAtFirst
 from models.service import Service
 from models.strategy import Degree, Plan, fill_degrees
 from models.units import NS_PER_S, ceil_div
-from models.workers import Cut, Workers
+from models.workers import Workers
 
 SECONDS_PER_HOUR = 3600
 

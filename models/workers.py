@@ -10,10 +10,10 @@ from functools import cached_property
 from typing import Literal, NamedTuple
 
 from models.bounds import Solution
-from models.enumeration import Block, divisors, expert_sides, in_domain, tensor_degrees, values_of
+from models.cuts import Cut, every_cut, worker_sizes
 from models.fleet import Role
 from models.passes import Passes
-from models.rules import context_covers, layers_cover, strategy_violations
+from models.rules import context_covers, strategy_violations
 from models.service import Service, chunk_numbers, chunk_tokens, decode_pass, prefill_pass
 from models.serving import cache_ns, chunked_ns, cycle_ns, per_giga_second, token_ns
 from models.strategy import Strategy
@@ -21,17 +21,18 @@ from models.units import PPM, ceil_div
 from models.violation import Violation
 
 MOST_BATCH = 65_536  # sequences per data-parallel rank and micro-batch
+FLOOR_BITS = 5  # of a batch that the floor of its times looks at: few batches are shared by all workers
 Level = Literal["floor", "quick", "exact"]
 """How closely times are bounded: computation alone; with communication, an even split; the best split."""
 
 
-class Cut(NamedTuple):
-    """A worker but for its batch."""
+class Range(NamedTuple):
+    """Batches from low to high."""
 
-    strategy: Strategy
-    """one replica, as many micro-batches as stages"""
-    chunks: int
-    """of a prompt"""
+    low: int
+    high: int
+    rate: int
+    """of a worker with one data-parallel rank, requests in 10**9 s, at most"""
 
 
 class Times(NamedTuple):
@@ -67,7 +68,7 @@ class Workers:
         self._decode: dict[int, Passes] = {}
         self._batches: dict[Hashable, int] = {}
         self._floors: dict[Hashable, int] = {}
-        self._reached: dict[Hashable, int] = {}
+        self._ranges: dict[Hashable, tuple[Range, ...]] = {}
         self._cuts: dict[int, tuple[Cut, ...]] = {}
         self._caches: dict[tuple[int, int], int] = {}
 
@@ -76,7 +77,7 @@ class Workers:
         found = copy(self)
         found.service = service
         found.__dict__.pop("_longest_token", None)
-        found._reached = {}
+        found._ranges = {}
         return found
 
     def prefill(self, chunks: int) -> Passes:
@@ -100,39 +101,20 @@ class Workers:
 
     @cached_property
     def sizes(self) -> tuple[int, ...]:
-        """Numbers of GPUs that a worker may have, ascending: (R21 worker_domain) an equal part of a scale-up domain, or whole domains.
-
-        Where the pool is one domain, any number.
-        """
-        have, domain, listed = self.pool.gpus, self.pool.scale_up_domain_gpus, self.service.workers.gpus
-        within = (g for g in range(1, have + 1) if domain >= have or domain % g == 0 or g % domain == 0)
-        return tuple(g for g in within if listed is None or g in listed)
+        """Numbers of GPUs that a worker may have, ascending."""
+        return worker_sizes(self.service, self.pool)
 
     def cuts(self, gpus: int) -> tuple[Cut, ...]:
         """Every worker of so many GPUs but for its batch."""
         if gpus not in self._cuts:
-            self._cuts[gpus] = tuple(self._every_cut(gpus))
+            every = every_cut(self.decode(1).instance, gpus, self.chunk_choice)
+            self._cuts[gpus] = tuple(cut for cut in every if not self._context_short(cut.strategy.cp, cut.chunks))
         return self._cuts[gpus]
 
     @property
     def size(self) -> int:
         """How many workers there are, each of any batch."""
         return sum(len(self.cuts(gpus)) for gpus in self.sizes)
-
-    def _every_cut(self, gpus: int) -> Iterator[Cut]:
-        """In a stated order: stages, tensor, context, expert side, rank order, chunks."""
-        i = self.decode(1).instance
-        for pp in values_of(i, "pp", divisors(gpus)):
-            if layers_cover(i, pp):
-                break
-            for tp in tensor_degrees(i, gpus // pp):
-                for cp in values_of(i, "cp", divisors(gpus // pp // tp)) if gpus // pp % tp == 0 else ():
-                    dp = gpus // (pp * tp * cp)
-                    if i.space.admits("dp", dp):
-                        sides = expert_sides(i, tp, tp * cp * dp)
-                        block = Block(1, pp, tp, cp, dp, (pp,), sides, i.space.orders)
-                        for s in in_domain(i, block).strategies() if sides else ():
-                            yield from (Cut(s, n) for n in self.chunk_choice if not self._context_short(cp, n))
 
     def _context_short(self, cp: int, chunks: int) -> bool:
         passes = {"prefill": (self.prefill,), "decode": (self.decode,), "aggregated": (self.prefill, self.decode)}[self.role]
@@ -157,23 +139,26 @@ class Workers:
             self._batches[key] = found = low
         return found
 
-    def reach(self, cut: Cut) -> int:
-        """No larger batch keeps the limits: the largest one that fits memory and keeps them with computation alone; 0 where none does.
-
-        The same for every data-parallel degree.
-        """
+    def ranges(self, cut: Cut) -> tuple[Range, ...]:
+        """Every batch that may keep memory and limits, in ranges, and what computation alone says of each: the same for all DP degrees."""
         s = cut.strategy
         key = (s.tp, s.cp, s.ep, s.etp, s.redundant, s.pp, s.dp > 1, cut.chunks)
-        found = self._reached.get(key)
+        found = self._ranges.get(key)
         if found is None:
-            low, high = 0, self.most_batch(cut)
-            while low < high:
-                middle = (low + high + 1) // 2
-                times = self.times(cut, middle, "floor")
-                keeps = not isinstance(times, str) and self.broken(self.figures(cut, times, middle, middle)) is None
-                low, high = (middle, high) if keeps else (low, middle - 1)
-            self._reached[key] = found = low
+            self._ranges[key] = found = tuple(self._every_range(Cut(s._replace(dp=1), cut.chunks), self.most_batch(cut)))
         return found
+
+    def _every_range(self, alone: Cut, most: int) -> Iterator[Range]:
+        low = 1
+        while low <= most:
+            high = min(most, low + low // 4)
+            times = self.times(alone, low, "floor")
+            assert not isinstance(times, str), "floors break no rule"
+            figures = self.figures(alone, times, low, high)
+            if self.broken(figures):
+                return
+            yield Range(low, high, figures.rate + 1)  # of dp ranks no more than dp times this, however it is rounded
+            low = high + 1
 
     def times(self, cut: Cut, batch: int, level: Level) -> Times | str:
         """The times of a worker's passes, or at `floor` and `quick` no more than those; the rule that it breaks at `exact`."""
@@ -208,10 +193,11 @@ class Workers:
             return passes.slowest_on(s, batch, stages)
         if level == "quick":
             return passes.quick_ns(s, batch)
-        key = (id(passes), s.tp, s.cp, s.etp, s.ep, s.redundant, batch)
+        rough = batch >> (low := max(0, batch.bit_length() - FLOOR_BITS)) << low
+        key = (id(passes), s.tp, s.cp, s.etp, s.ep, s.redundant, rough)
         found = self._floors.get(key)
         if found is None:
-            found = self._floors[key] = passes.floor_ns(s, batch)
+            found = self._floors[key] = passes.floor_ns(s, rough)
         return ceil_div(found, s.pp)
 
     def figures(self, cut: Cut, times: Times, low: int, high: int) -> Figures:

@@ -3,13 +3,14 @@
 from typing import NamedTuple
 
 from models.ceilings import best_among
+from models.cuts import Cut
 from models.errors import InputError
 from models.fleet_plan import Deployed, FleetFile, WorkerFile
 from models.placement import contiguous
 from models.rules import redundant_slots
 from models.service import Service
 from models.strategy import Plan, Strategy, complete_stages, fill_degrees
-from models.workers import Cut, Workers
+from models.workers import Workers
 from optimizer.completion import Completion
 
 
