@@ -136,7 +136,7 @@ def closest(solved: Solved) -> Json:
     return found
 
 
-def service_search_json(solved: Solved, claim: ServiceClaim, sha256: str, seed: int, seconds: float) -> Json:
+def service_search_json(solved: Solved, claim: ServiceClaim, proof: Json, seed: int, seconds: float) -> Json:
     """The result of `search`."""
     service, status = solved.service, status_of(claim)
     problem = fleet_problem(service, claim.ceilings)
@@ -160,7 +160,7 @@ def service_search_json(solved: Solved, claim: ServiceClaim, sha256: str, seed: 
         "optimal": [] if claim.fleet is None else [fleet_json(service, claim.fleet, solved)],
         "near_optimal": [],
         "limited": solved.limited,
-        "proof": {"checked": True, "certificate_sha256": sha256, "route": "ceilings"},
+        "proof": proof,
     }
     return result if status != "INFEASIBLE" else result | _why_infeasible(solved, claim)
 

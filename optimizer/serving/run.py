@@ -8,14 +8,14 @@ from models.certificate import NotACertificate
 from models.errors import InputError, VerificationError
 from models.packing import Refused
 from models.service import Service
-from models.service_claim import ServiceClaim
+from models.service_claim import ServiceClaim, objective_of
 from optimizer.certify import certificate_alone
 from optimizer.check import check
 from optimizer.commands import Files
 from optimizer.output import to_json
-from optimizer.search import EFFORT_STRATEGIES, Options
+from optimizer.search import EFFORT_DETERMINISTIC_S, EFFORT_STRATEGIES, Options
 from optimizer.serving.report import Json, service_search_json
-from optimizer.serving.solve import Solved
+from optimizer.serving.solve import Propose, Solved
 
 
 def spending(options: Options) -> Callable[[], bool]:
@@ -36,10 +36,19 @@ def solve(service: Service, options: Options, progress: Callable[[str], None]) -
     solved = Solved(service)
     solved.bound_workers(progress, spending(options))
     try:
-        claim = solved.claim()
+        claim = solved.claim(_by_solver(service, options) if options.route == "joint" else None)
     except Refused as refusal:
         raise InputError(f"cluster.pools: {refusal.reason}; use fewer GPUs, or larger workers (workers.gpus)") from refusal
     return solved, claim
+
+
+def _by_solver(service: Service, options: Options) -> Propose:
+    """CP-SAT chooses the mix. Raises InputError for objectives that are ratios."""
+    from optimizer.encoding.fleet_model import propose_fleet
+
+    if objective_of(service).name in ("rate_per_gpu", "cost_per_rate"):
+        raise InputError("--route joint: the objective is a ratio, which no linear program has; leave the route out, or give a load")
+    return lambda problem: propose_fleet(problem, options.effort * EFFORT_DETERMINISTIC_S, options.seed)
 
 
 def proof_text(claim: ServiceClaim) -> str:
@@ -61,7 +70,9 @@ def run_service_search(service: Service, options: Options, files: Files, progres
     solved, claim = solve(service, options, progress)
     progress("fleet claimed; checking")
     text = proof_text(claim)
-    result = service_search_json(solved, claim, sha256(text.encode()).hexdigest(), options.seed, time.monotonic() - started)
+    route = "joint" if options.route == "joint" else "ceilings"
+    proof = {"checked": True, "certificate_sha256": sha256(text.encode()).hexdigest(), "route": route}
+    result = service_search_json(solved, claim, proof, options.seed, time.monotonic() - started)
     plans = {"fleet.json": to_json(plan_file(result))} if result["optimal"] else {}
     files.write({"search.json": to_json(result)} | plans, text)
     return result

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from models.ceilings import Found, Stopped, best_worker, never
-from models.fleet import ROLES, FleetProblem, Role, Tables, best_value, value_of_fleet
+from models.fleet import ROLES, Chosen, FleetProblem, Role, Tables, best_value, value_of_fleet
 from models.packing import Refused
 from models.service import Service
 from models.service_claim import Ceiling, Member, ServiceClaim, fleet_problem, fleet_yield
@@ -15,6 +15,9 @@ from optimizer.serving.places import Wanted, place_workers
 
 Best = dict[tuple[int, Role, int], Found]
 """The best worker by pool, role and GPUs, where it beats every mix of smaller ones."""
+
+
+Propose = Callable[[FleetProblem], tuple[Chosen, ...] | None]
 
 
 class Solved:
@@ -55,8 +58,11 @@ class Solved:
                 self.ceilings.append(Ceiling(pool=p, role=role, gpus=gpus, rate=ceiling))
             progress(f"pool {workers.pool.name}: {len(kept)} of {len(workers.sizes)} sizes of {role} worker are worth having")
 
-    def claim(self) -> ServiceClaim:
-        """The best fleet with the ceilings that prove it. Raises Refused where the fleets are too many for tables."""
+    def claim(self, propose: Propose | None = None) -> ServiceClaim:
+        """The best fleet, or the one that `propose` gives, with the ceilings that bound every one.
+
+        Raises Refused where the fleets are too many for tables.
+        """
         real = [c for c in self.ceilings if (c.pool, c.role, c.gpus) in self.best]
         problem = fleet_problem(self.service, real)
         chosen = solve_fleet(problem)
@@ -65,9 +71,10 @@ class Solved:
             bounded = fleet_problem(self.service, self.ceilings)
             tables = Tables(bounded)
             bound = best_value(bounded, tables.joint(), tables)
-        if chosen.fleet is None:
+        fleet = chosen.fleet if propose is None else propose(problem)
+        if fleet is None:
             return self._claimed(None, None, bound)
-        members = self._members([(real[c.worker], c.count) for c in chosen.fleet])
+        members = self._members([(real[c.worker], c.count) for c in fleet])
         return self._claimed(members, None if members is None else self._value(problem, members), bound)
 
     def _claimed(self, fleet: tuple[Member, ...] | None, value: int | None, bound: int | None) -> ServiceClaim:
