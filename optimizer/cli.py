@@ -111,6 +111,10 @@ def search(
     seed: Seed = 0,
     workers: Workers = 1,
     robust: Robust = None,
+    front: Annotated[
+        int | None,
+        typer.Option("--front", min=1, metavar="STEP", help="of a service: the front over tokens/s per user, at every multiple of STEP"),
+    ] = None,
     certificate: CertificateOut = None,
     all_: Annotated[
         bool, typer.Option("--all", help="of --certificate and --out: the proof covers the near-optimal strategies too")
@@ -130,6 +134,12 @@ def search(
         from optimizer.serving.run import run_service_search
         from optimizer.serving.text import service_text
 
+        if front is not None:
+            from optimizer.serving.front import front_text, run_front
+
+            curve = run_front(problem, front, options, Files(out, force, certificate), progress(quiet))
+            _emit(curve, front_text, as_json)
+            return EXIT_OF_SEARCH[curve["status"]]
         answer = run_service_search(problem, options, Files(out, force, certificate), progress(quiet))
         _emit(answer, service_text, as_json)
         return EXIT_OF_SEARCH[answer["status"]]

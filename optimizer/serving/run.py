@@ -73,12 +73,12 @@ def run_service_search(service: Service, options: Options, files: Files, progres
     route = "joint" if options.route == "joint" else "ceilings"
     proof = {"checked": True, "certificate_sha256": sha256(text.encode()).hexdigest(), "route": route}
     result = service_search_json(solved, claim, proof, options.seed, time.monotonic() - started)
-    plans = {"fleet.json": to_json(plan_file(result))} if result["optimal"] else {}
+    plans = {"fleet.json": to_json(plan_of(result["optimal"][0]))} if result["optimal"] else {}
     files.write({"search.json": to_json(result)} | plans, text)
     return result
 
 
-def plan_file(result: Json) -> Json:
-    """The best fleet as a plan file, for `prove`, `explain` and `simulate`."""
+def plan_of(fleet: Json) -> Json:
+    """A fleet of a result as a plan file, for `prove`, `explain` and `simulate`."""
     kept = ("role", "pool", "count", "degrees", "order", "batch", "chunks", "stages", "placement")
-    return {"workers": [{name: worker[name] for name in kept} for worker in result["optimal"][0]["workers"]]}
+    return {"workers": [{name: worker[name] for name in kept} for worker in fleet["workers"]]}
