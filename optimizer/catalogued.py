@@ -16,6 +16,7 @@ from models.catalogue.engines import HIDDEN_SIZE, engine_names, runtime_in
 from models.catalogue.machines import SHORT_NAMES, assumptions_of, machine, machine_names, pool_record, refusal
 from models.errors import InputError
 from models.instance import Instance
+from models.service import Service
 from models.skew import skewed_counts
 from models.units import parse_quantity
 from optimizer.confined import path_beside
@@ -163,9 +164,9 @@ def _hidden_size(data: Json) -> int:
     return size if isinstance(size, int) and size > 0 else HIDDEN_SIZE
 
 
-def instance_schema() -> Json:
-    """The JSON Schema of an instance file, short forms included."""
-    schema: Json = Instance.model_json_schema()
+def instance_schema(record: type[Instance] | type[Service] = Instance) -> Json:
+    """The JSON Schema of an instance file, of one pass or of a service, short forms included."""
+    schema: Json = record.model_json_schema()
     machines = {"type": "string", "enum": [*machine_names(), *SHORT_NAMES], "description": "see `shardproof catalogue machines`"}
     engines = {"type": "string", "enum": list(engine_names()), "description": "see `shardproof catalogue engines`"}
     over = "with any field of the full form, nested ones in part, written over the catalogue's"
@@ -183,7 +184,7 @@ def instance_schema() -> Json:
         "required": ["engine"],
         "type": "object",
     }
-    pools = schema["$defs"]["Cluster"]["properties"]["pools"]
+    pools = schema["$defs"]["Cluster" if record is Instance else "Pools"]["properties"]["pools"]
     pools["items"] = _either(pools["items"], "PoolOfMachine")
     spread = {"type": "integer", "minimum": 0, "maximum": MOST_SPREAD}
     skew = {"type": "object", "properties": {"spread_ppm": spread, "group_spread_ppm": spread}, "required": ["spread_ppm"]}

@@ -65,21 +65,16 @@ Robust = Annotated[str | None, typer.Option(metavar="PCT", help="also the plan o
 Quiet = Annotated[bool, typer.Option("--quiet", help="no progress on stderr")]
 
 
+def _chosen(overrides: list[str] | None, space: str | None, objective: str | None) -> list[str]:
+    """The overrides, with those that have options of their own."""
+    own = [f"{name}={value}" for name, value in (("space.name", space), ("objective.name", objective)) if value is not None]
+    return [*(overrides or []), *own]
+
+
 def _load(path: Path, overrides: list[str] | None, space: str | None, objective: str | None) -> "Instance | Service":
     from optimizer.reading import read_problem
 
-    chosen = [f"{name}={value}" for name, value in (("space.name", space), ("objective.name", objective)) if value is not None]
-    return read_problem(path, [*(overrides or []), *chosen])
-
-
-def _load_instance(path: Path, overrides: list[str] | None, space: str | None, objective: str | None) -> "Instance":
-    from models.errors import InputError
-    from models.instance import Instance
-
-    found = _load(path, overrides, space, objective)
-    if not isinstance(found, Instance):
-        raise InputError(f"{path}: workload.kind serving is not for this command; use search, prove, explain or simulate")
-    return found
+    return read_problem(path, _chosen(overrides, space, objective))
 
 
 def _options(epsilon: str, effort: int, seconds: float | None, seed: int, workers: int, route: str) -> "Options":
@@ -89,6 +84,15 @@ def _options(epsilon: str, effort: int, seconds: float | None, seed: int, worker
     if route not in ROUTES:
         raise InputError(f'--route "{route}": write one of {", ".join(ROUTES)}')
     return Options(parse_percent(epsilon, "--epsilon"), effort, seconds, seed, workers, route)
+
+
+def _refuse(what: str, **given: Any) -> None:
+    """Raises InputError for an option that the instance gives no meaning."""
+    from models.errors import InputError
+
+    for name, value in given.items():
+        if value is not None:
+            raise InputError(f"--{name.strip('_')}: is {what}; leave it out")
 
 
 def _emit(result: dict[str, Any], text: Callable[[dict[str, Any]], str], as_json: bool) -> None:
@@ -131,18 +135,13 @@ def search(
 
     problem, options = _load(instance, set_, space, objective), _options(epsilon, effort, seconds, seed, workers, route)
     if not isinstance(problem, Instance):
-        from optimizer.serving.run import run_service_search
-        from optimizer.serving.text import service_text
+        from optimizer.serving.commands import search_service
 
-        if front is not None:
-            from optimizer.serving.front import front_text, run_front
-
-            curve = run_front(problem, front, options, Files(out, force, certificate), progress(quiet))
-            _emit(curve, front_text, as_json)
-            return EXIT_OF_SEARCH[curve["status"]]
-        answer = run_service_search(problem, options, Files(out, force, certificate), progress(quiet))
-        _emit(answer, service_text, as_json)
-        return EXIT_OF_SEARCH[answer["status"]]
+        _refuse("of one forward pass", robust=robust, all_=all_ or None)
+        found = search_service(problem, front, options, Files(out, force, certificate), progress(quiet))
+        _emit(*found, as_json)
+        return EXIT_OF_SEARCH[found.result["status"]]
+    _refuse("of a service, an instance whose workload is serving", front=front)
     result = run_search(problem, options, Files(out, force, certificate, all_), progress(quiet), robust)
     _emit(result, search_text, as_json)
     return EXIT_OF_SEARCH[result["status"]]
@@ -177,12 +176,11 @@ def prove(
 
     problem, options = _load(instance, set_, space, objective), _options("0", effort, seconds, seed, workers, route)
     if not isinstance(problem, Instance):
-        from optimizer.serving.explain import run_service_prove
-        from optimizer.serving.explanation import service_prove_text
+        from optimizer.serving.commands import prove_fleet
 
-        answer = run_service_prove(problem, plan, options, Files(out, force, certificate), progress(quiet))
-        _emit(answer, service_prove_text, as_json)
-        return EXIT_OF_PROOF[answer["status"]]
+        found = prove_fleet(problem, plan, options, Files(out, force, certificate), progress(quiet))
+        _emit(*found, as_json)
+        return EXIT_OF_PROOF[found.result["status"]]
     result = run_prove(problem, read_record(plan, PlanFile), options, Files(out, force, certificate), progress(quiet), robustness)
     _emit(result, prove_text, as_json)
     return EXIT_OF_PROOF[result["status"]]
@@ -259,12 +257,11 @@ def explain(
 
     problem, options = _load(instance, set_, space, objective), _options("0", effort, seconds, seed, workers, route)
     if not isinstance(problem, Instance):
-        from optimizer.serving.explain import run_service_explain
-        from optimizer.serving.explanation import service_explain_text
+        from optimizer.serving.commands import explain_fleet
 
-        answer = run_service_explain(problem, plan, options, Files(out, force, certificate), progress(quiet))
-        _emit(answer, service_explain_text, as_json)
-        return EXIT_OF_PROOF[answer["status"]]
+        found = explain_fleet(problem, plan, options, Files(out, force, certificate), progress(quiet))
+        _emit(*found, as_json)
+        return EXIT_OF_PROOF[found.result["status"]]
     result = run_explain(problem, read_record(plan, PlanFile), options, Files(out, force, certificate), progress(quiet))
     _emit(result, explain_text, as_json)
     return EXIT_OF_PROOF[result["status"]]
@@ -282,11 +279,12 @@ def diff(
     as_json: AsJson = False,
 ) -> int:
     """Two plans side by side: time by term, memory and traffic."""
+    from models.instance import Instance
     from models.strategy import PlanFile
     from optimizer.explaining.diff import diff_text, run_diff
     from optimizer.reading import read_record
 
-    problem = _load_instance(instance, set_, space, objective)
+    problem = read_record(instance, Instance, _chosen(set_, space, objective))
     result = run_diff(problem, read_record(first, PlanFile), read_record(second, PlanFile))
     _emit(result, diff_text, as_json)
     return 0 if result["status"] == "COMPARED" else INFEASIBLE

@@ -7,8 +7,10 @@ from typing import Any, NamedTuple
 
 from models.certificate import Certificate
 from models.errors import InputError
+from models.fleet_plan import FleetFile
 from models.instance import Instance
 from models.result import Claim
+from models.service import Service
 from models.strategy import PlanFile
 from optimizer.catalogued import instance_schema
 from optimizer.certify import certificate_of
@@ -98,13 +100,13 @@ def run_prove(
 
 
 def file_schema(name: str) -> Json:
-    """The JSON Schema of an instance, a plan, a claims file or a certificate."""
+    """The JSON Schema of an instance, a service, a plan, a fleet, a claims file or a certificate."""
     from optimizer.audit import Claims
 
-    records: dict[str, Any] = {"plan": PlanFile, "claims": Claims, "certificate": Certificate}
-    if name == "instance":
-        return instance_schema()
+    records: dict[str, Any] = {"plan": PlanFile, "fleet": FleetFile, "claims": Claims, "certificate": Certificate}
+    if name in ("instance", "service"):
+        return instance_schema(Instance if name == "instance" else Service)
     if name not in records:
-        raise InputError(f'schema "{name[:40]}": write one of instance, {", ".join(records)}')
+        raise InputError(f'schema "{name[:40]}": write one of instance, service, {", ".join(records)}')
     schema: Json = records[name].model_json_schema()
     return schema

@@ -79,7 +79,7 @@ def calibrate(
 
 
 @outcomes
-def schema(name: Annotated[str, typer.Argument(help="instance, plan, claims or certificate")]) -> int:
+def schema(name: Annotated[str, typer.Argument(help="instance, service, plan, fleet, claims or certificate")]) -> int:
     """The JSON Schema of a file format."""
     from optimizer.commands import file_schema
     from optimizer.output import to_json

@@ -126,9 +126,12 @@ def read_record(path: Path, record: type[R], overrides: Sequence[str] = ()) -> R
 def read_problem(path: Path, overrides: Sequence[str] = ()) -> Instance | Service:
     """An instance file: a service where its workload is `serving`. Raises InputError with one sentence."""
     data = read_with_overrides(path, overrides)
+    return validate(data, Service, str(path)) if _is_serving(data) else validate(data, Instance, str(path))
+
+
+def _is_serving(data: Any) -> bool:
     workload = data.get("workload") if isinstance(data, dict) else None
-    serving = isinstance(workload, dict) and workload.get("kind") == "serving"
-    return validate(data, Service, str(path)) if serving else validate(data, Instance, str(path))
+    return isinstance(workload, dict) and workload.get("kind") == "serving"
 
 
 def read_with_overrides(path: Path, overrides: Sequence[str]) -> Any:
@@ -145,6 +148,8 @@ def read_with_overrides(path: Path, overrides: Sequence[str]) -> Any:
 
 def validate(data: Any, record: type[R], origin: str) -> R:
     """`data` as a record, an instance's names from the catalogue replaced. Raises InputError naming origin, field, value and remedy."""
+    if record is Instance and _is_serving(data):
+        raise InputError(f"{origin}: workload.kind serving is not for this command; use search, prove, explain, simulate or check")
     if record is Instance or record is Service:
         data = attach_tables(resolve(data, origin), origin)
     try:

@@ -7,6 +7,7 @@ from functools import cache
 from typing import Any, NamedTuple
 
 from models.errors import InputError
+from models.service import Service
 from optimizer.catalogued import instance_schema, make_room
 
 Json = dict[str, Any]
@@ -25,7 +26,17 @@ class _Place(NamedTuple):
 
 @cache
 def _schema() -> Json:
-    return instance_schema()
+    """The schema of instances, with the definitions that services have too."""
+    found, services = instance_schema(), instance_schema(Service)
+    return found | {"$defs": services["$defs"] | found["$defs"], "service": {k: v for k, v in services.items() if k != "$defs"}}
+
+
+def _root(data: Any) -> Json:
+    """The schema of a file's value: of a service where its workload is one."""
+    workload = data.get("workload") if isinstance(data, dict) else None
+    serving = isinstance(workload, dict) and workload.get("kind") == "serving"
+    root: Json = _schema()["service"] if serving else _schema()
+    return root
 
 
 def _alternatives(part: Json) -> Iterator[Json]:
@@ -85,7 +96,7 @@ def _known_names(place: _Place) -> list[str]:
 def _reach(data: Any, path: str, option: str) -> tuple[_Place, str]:
     """The object or list that holds the last step of a path, and that step."""
     *steps, last = path.split(".")
-    place = _Place(data, tuple(_alternatives(_schema())))
+    place = _Place(data, tuple(_alternatives(_root(data))))
     for step in steps:
         place = _step(place, step, path, option)
     place = _owner(place, last)

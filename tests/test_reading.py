@@ -633,7 +633,7 @@ def test_an_epsilon_that_is_a_percentage_is_accepted(epsilon: str) -> None:
 
 @pytest.mark.parametrize("name", ["", "x", "Instance", "../etc", "a\nError: b", "x" * 100_000], ids=lambda v: ascii(v[:20]))
 def test_a_schema_that_does_not_exist_is_refused(name: str) -> None:
-    refused("schema", name, naming=("instance, plan, claims",))
+    refused("schema", name, naming=("instance, service, plan, fleet, claims",))
 
 
 # Large but valid: the limit must bite
