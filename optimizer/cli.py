@@ -11,8 +11,9 @@ import typer
 from optimizer.batch import batch
 from optimizer.fleet import fleet
 from optimizer.inputs import calibrate, catalogue, import_model, import_tables, schema
-from optimizer.outcomes import EXIT_OF_PROOF, EXIT_OF_SEARCH, INFEASIBLE, REFUTED, outcomes, progress
+from optimizer.outcomes import EXIT_OF_PROOF, EXIT_OF_SEARCH, INFEASIBLE, REFUTED, outcomes, progress, refuse_options
 from optimizer.place import place
+from optimizer.simulate import simulate
 
 if TYPE_CHECKING:
     from models.instance import Instance
@@ -24,6 +25,7 @@ app = typer.Typer(**PLAIN, add_completion=False, pretty_exceptions_enable=False,
 app.add_typer(batch, name="batch")
 app.command()(place)
 app.command()(fleet)
+app.command()(simulate)
 app.command()(catalogue)
 app.command()(calibrate)
 app.command("import-model")(import_model)
@@ -86,15 +88,6 @@ def _options(epsilon: str, effort: int, seconds: float | None, seed: int, worker
     return Options(parse_percent(epsilon, "--epsilon"), effort, seconds, seed, workers, route)
 
 
-def _refuse(what: str, **given: Any) -> None:
-    """Raises InputError for an option that the instance gives no meaning."""
-    from models.errors import InputError
-
-    for name, value in given.items():
-        if value is not None:
-            raise InputError(f"--{name.strip('_')}: is {what}; leave it out")
-
-
 def _emit(result: dict[str, Any], text: Callable[[dict[str, Any]], str], as_json: bool) -> None:
     from optimizer.output import to_json
 
@@ -137,11 +130,11 @@ def search(
     if not isinstance(problem, Instance):
         from optimizer.serving.commands import search_service
 
-        _refuse("of one forward pass", robust=robust, all_=all_ or None)
+        refuse_options("of one forward pass", robust=robust, all_=all_ or None)
         found = search_service(problem, front, options, Files(out, force, certificate), progress(quiet))
         _emit(*found, as_json)
         return EXIT_OF_SEARCH[found.result["status"]]
-    _refuse("of a service, an instance whose workload is serving", front=front)
+    refuse_options("of a service, an instance whose workload is serving", front=front)
     result = run_search(problem, options, Files(out, force, certificate, all_), progress(quiet), robust)
     _emit(result, search_text, as_json)
     return EXIT_OF_SEARCH[result["status"]]

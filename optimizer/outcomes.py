@@ -30,6 +30,13 @@ def progress(quiet: bool) -> Callable[[str], None]:
     return say
 
 
+def refuse_options(what: str, **given: object) -> None:
+    """Raises InputError for an option that the instance gives no meaning: `what` says of what it is."""
+    for name, value in given.items():
+        if value is not None:
+            raise InputError(f"--{name.strip('_')}: is {what}; leave it out")
+
+
 def leave(code: int, message: str) -> NoReturn:
     """Say why on stderr, in one line, and end with the exit code."""
     typer.echo(one_line(message), err=True)

@@ -52,6 +52,7 @@ def test_typer_and_pandas_stay_at_the_edge(path: Path) -> None:
         "optimizer/inputs.py",
         "optimizer/outcomes.py",
         "optimizer/place.py",
+        "optimizer/simulate.py",
     )
     assert "typer" not in roots(path) or name(path) in edge
     assert "pandas" not in roots(path) or name(path) == "optimizer/batching/table.py"

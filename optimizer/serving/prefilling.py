@@ -64,14 +64,11 @@ class PrefillCell:
 
 
 def heaviest_rank(lengths: Sequence[int], ranks: int) -> tuple[int, int]:
-    """Prompts and mean length, rounded up, of the rank with most tokens, when the longest go first to the rank with fewest."""
-    if len(lengths) <= ranks:
-        return 1, max(lengths)
-    if min(lengths) == max(lengths):
-        return ceil_div(len(lengths), ranks), lengths[0]
-    loads = [(0, 0, rank) for rank in range(ranks)]
+    """Prompts of each rank, and their mean length on the rank with most tokens, rounded up: the longest goes first to the lightest rank."""
+    prompts = ceil_div(len(lengths), ranks)
+    if prompts == 1 or min(lengths) == max(lengths):
+        return prompts, max(lengths)
+    loads = [0] * ranks
     for length in sorted(lengths, reverse=True):
-        tokens, prompts, rank = loads[0]
-        heapq.heapreplace(loads, (tokens + length, prompts + 1, rank))
-    tokens, prompts, _ = max(loads)
-    return prompts, ceil_div(tokens, prompts)
+        heapq.heapreplace(loads, loads[0] + length)
+    return prompts, ceil_div(max(loads), prompts)

@@ -19,9 +19,10 @@ from optimizer.serving.prices import Prices
 NAME = "M/G/k, Allen-Cunneen"
 POISSON = 1.0  # squared coefficient of variation of the gaps of a Poisson process
 QUEUEING_ASSUMPTIONS = (
-    "M/G/k: prefill workers, or the prefills of aggregated ones, are k equal servers behind one queue, each as fast as on full passes; "
-    "waits for a slot, and for the end of a pass that has begun with room left, are not in it.",
-    "Who waits at all waits an exponential time; first tokens then take the smallest pass that keeps up with the load.",
+    "M/G/k: prefill workers, or the prefills of aggregated ones, are k equal servers behind one queue, each as fast as on full passes; who "
+    "waits at all waits an exponential time. Waits for a slot are not in it.",
+    "Then a prompt waits, where passes hold c > 1 prompts, for the next pass: (1 - 1/c) of half a pass for each of k workers, when all are "
+    "busy; and takes the largest pass that the prompts which come during it suffice for.",
 )
 
 
@@ -55,11 +56,14 @@ class Waiting(NamedTuple):
 
 
 class _Queue(NamedTuple):
-    """One side of a fleet."""
+    """One side of a fleet, ns."""
 
     share: float
     wait: Wait
+    gate_ns: float
+    """mean wait for the next pass of those that need not queue for it"""
     pass_ns: float
+    """to the first token, from the beginning of the prefill"""
 
 
 def erlang_c(servers: int, offered: float) -> float:
@@ -99,7 +103,7 @@ def waiting(units: Sequence[Unit], requests_per_s: float, arrivals_cv2: float = 
             if queue is None:
                 return None
             found.append(queue)
-    mean_ns = sum(q.share * q.wait.mean_ns for q in found)
+    mean_ns = sum(q.share * (q.wait.mean_ns + q.gate_ns) for q in found)
     p95_ns = _quantile_ns([q._replace(pass_ns=0.0) for q in found], 0.95)
     ttft_ns = mean_ns + sum(q.share * q.pass_ns for q in found)
     return Waiting(mean_ns, p95_ns, ttft_ns, _quantile_ns(found, 0.95), QUEUEING_ASSUMPTIONS)
@@ -132,30 +136,38 @@ def _queue(servers: Sequence[_Server], share: float, requests_per_s: float, arri
     wait = queue_wait(number, service_ns, requests_per_s, arrivals_cv2, spread * (1 + length_cv2) - 1)
     if wait is None:
         return None
-    passes = (s.copies / s.service_ns / rate * _pass_ns(s, requests_per_s / s.service_ns / rate) for s in servers)
-    return _Queue(share, wait, sum(passes))
+    gate_ns = pass_ns = 0.0
+    for server in servers:
+        weight = server.copies / server.service_ns / rate
+        held, period_ns, first_ns = _largest_pass(server, requests_per_s / rate / server.service_ns)
+        busy = min(1.0, requests_per_s / rate / server.service_ns * period_ns / NS_PER_S)
+        gate_ns += weight * (1 - 1 / held) * period_ns / (2 * number) * erlang_c(number, busy * number)
+        pass_ns += weight * first_ns
+    return _Queue(share, wait, gate_ns, pass_ns)
 
 
-def _pass_ns(server: _Server, requests_per_s: float) -> float:
-    """Time to the first token without a wait, ns: of a prefill worker on the smallest passes that keep up with its load."""
-    prices = server.prices
+def _largest_pass(server: _Server, requests_per_s: float) -> tuple[int, float, float]:
+    """Prompts that a worker's passes have room for; then of the largest pass that so many requests fill, ns: it, and to its first tokens.
+
+    A pass of b prompts on the busiest of r ranks has more than (b - 1) r prompts: as many must come in its time.
+    """
+    prices, ranks = server.prices, server.prices.ranks
     if prices.unit.workers.role == "aggregated":
-        return prices.figures.ttft_ns
-    tokens = prices.stated_tokens
-    passes = (prices.prefill(batch, tokens) for batch in range(1, prices.unit.worker.batch + 1))
-    loads = ((found, n * prices.ranks * NS_PER_S / prices.period_ns(found)) for n, found in enumerate(passes, 1))
-    found = next((found for found, rate in loads if rate >= requests_per_s), None)
-    found = found or prices.prefill(prices.unit.worker.batch, tokens)
-    return prices.first_token_ns(found)
+        return ranks, server.service_ns * ranks, prices.figures.ttft_ns
+    batch = prices.unit.worker.batch
+    passes = [prices.prefill(b, prices.stated_tokens) for b in range(1, batch + 1)]
+    kept = (p for b, p in reversed(tuple(enumerate(passes))) if requests_per_s * prices.period_ns(p) / NS_PER_S >= b * ranks + 1)
+    found = next(kept, passes[0])
+    return batch * ranks, prices.period_ns(found), prices.first_token_ns(found)
 
 
 def _quantile_ns(queues: Sequence[_Queue], share: float) -> float:
-    """What this share of all requests waits at most, their passes included, by bisection."""
+    """What this share of all requests waits at most, by bisection: in the queue, for the longest time to the next pass, and for its end."""
 
     def later(ns: float) -> float:
-        return sum(q.share * q.wait.beyond(ns - q.pass_ns) for q in queues)
+        return sum(q.share * q.wait.beyond(ns - 2 * q.gate_ns - q.pass_ns) for q in queues)
 
-    low, high = 0.0, max(q.pass_ns + q.wait.quantile_ns(share) for q in queues)
+    low, high = 0.0, max(2 * q.gate_ns + q.pass_ns + q.wait.quantile_ns(share) for q in queues)
     for _ in range(100):
         middle = (low + high) / 2
         low, high = (middle, high) if later(middle) > 1 - share else (low, middle)

@@ -19,6 +19,7 @@ REPLAY_ASSUMPTIONS = (
     "A prefilled request takes a free slot of the decode worker with fewest slots taken, or waits for one; its cache waits without limit.",
     "An aggregated worker with waiting prompts and free slots prefills one prompt on each data-parallel rank, with a decode step after "
     "each chunk; a prompt goes to the worker with fewest prompts before it, then with fewest slots taken.",
+    "No worker waits for more prompts than there are; ranks without one idle meanwhile, as in engines that do not delay prefills.",
     "A request makes as many decode steps as it has output tokens, as in the mean-field figures; its time per token contains its waits.",
     "Sequences are spread evenly over ranks and micro-batches; more than 127 of one are priced at up to 1.6 % more than there are.",
 )
@@ -65,15 +66,19 @@ def replay(fleet: Fleet, arrivals: Sequence[Arrival]) -> list[Request]:
     """The requests, in order of arrival, with the times of their first tokens and ends. Deterministic."""
     agenda = Agenda()
     sides = tuple(_sides(fleet, agenda))
+    requests = [Request(n, *arrival) for n, arrival in enumerate(arrivals)]
 
-    def send(request: Request, now: int) -> None:
+    def arrive(n: int, now: int) -> None:
         side = sides[0] if len(sides) == 1 else min(sides, key=Side.eagerness)
         side.sent += 1
-        side.entry.give(now, request)
+        side.entry.give(now, requests[n])
+        expect(n + 1)
 
-    requests = [Request(n, *arrival) for n, arrival in enumerate(arrivals)]
-    for request in requests:
-        agenda.enter(request.arrived_ns, partial(send, request))
+    def expect(n: int) -> None:
+        if n < len(requests):
+            agenda.enter(requests[n].arrived_ns, partial(arrive, n))
+
+    expect(0)
     agenda.run()
     return requests
 

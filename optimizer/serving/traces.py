@@ -37,7 +37,7 @@ def read_trace(path: Path, input_tokens: int) -> tuple[Arrival, ...]:
     """
     text = read_text(path, MOST_BYTES).removeprefix("\ufeff")
     rows = _json_rows(text, path) if text.lstrip().startswith("{") else _csv_rows(text, path)
-    found = []
+    found: list[Arrival] = []
     for where, row in rows:
         if len(found) == MOST_REQUESTS:
             raise InputError(f"{where}: more than {MOST_REQUESTS} requests; cut the trace")

@@ -52,7 +52,8 @@ def summary(requests: Sequence[Request], limits: ServiceLimits) -> Seen:
 
 def spread(found: Sequence[int]) -> Spread:
     """Percentiles of sorted values, and their mean rounded down."""
-    return Spread(*(percentile(found, p) for p in (50, 95, 99)), sum(found) // len(found))
+    p50, p95, p99 = (percentile(found, p) for p in (50, 95, 99))
+    return Spread(p50, p95, p99, sum(found) // len(found))
 
 
 def percentile(found: Sequence[int], percent: int) -> int:
