@@ -7,10 +7,12 @@ from models.evaluate import COST_MODEL_ASSUMPTIONS, EQUAL_SPLIT
 from models.fleet import ROLES, Tables, Yield, more_is_better
 from models.fleet_plan import Deployed, counted_rate, figures_of, memory_of
 from models.service import SERVING_ASSUMPTIONS, Service
-from models.service_claim import Member, ServiceClaim, deployed, fleet_problem, fleet_yield
+from models.service_claim import SECONDS_PER_HOUR, Member, ServiceClaim, deployed, fleet_problem, fleet_yield
 from models.units import NS_PER_S, PPM, ceil_div
 from models.workers import Workers
 from optimizer.report import MIB, percent
+from optimizer.serving.deployment import Unit
+from optimizer.serving.queueing import NAME, waiting
 from optimizer.serving.solve import Solved
 from optimizer.versions import tool_versions
 
@@ -116,13 +118,23 @@ def fleet_metrics(service: Service, found: Yield, workers: list[Json]) -> Json:
 
 def fleet_json(service: Service, fleet: tuple[Member, ...], solved: Solved) -> Json:
     """The fleet of a claim, with its figures."""
-    workers = []
+    workers, units = [], list[Unit]()
     for member in fleet:
         worker = deployed(member)
         assert worker is not None, "the workers of a claim are complete"
-        found = worker_json(solved.workers[member.pool, member.role], worker, len(member.first_gpus))
-        workers.append(found | {"first_gpus": list(member.first_gpus)})
-    return {"workers": workers, "metrics": fleet_metrics(service, fleet_yield(service, fleet), workers)}
+        units.append(Unit(solved.workers[member.pool, member.role], worker, len(member.first_gpus)))
+        workers.append(worker_json(*units[-1]) | {"first_gpus": list(member.first_gpus)})
+    found = fleet_yield(service, fleet)
+    return {"workers": workers, "metrics": fleet_metrics(service, found, workers), "queueing": queueing_json(service, units, found.rate)}
+
+
+def queueing_json(service: Service, units: list[Unit], rate: int) -> Json:
+    """Time to the first token with queues, by a formula, at the load or at all that is counted on; nulls where queues never end."""
+    per_hour = service.workload.requests_per_hour
+    load = rate / NS_PER_S if per_hour is None else per_hour / SECONDS_PER_HOUR
+    found = waiting(units, load)
+    mean, most = (None, None) if found is None else (round(found.ttft_mean_ns), round(found.ttft_p95_ns))
+    return {"model": NAME, "requests_per_s": round(load, 6), "ttft_mean_ns": mean, "ttft_p95_ns": most}
 
 
 def closest(solved: Solved) -> Json:

@@ -15,7 +15,18 @@ def service_text(r: Json) -> str:
     fleet = r["optimal"][0]
     space = r["space"]
     proof = f"{r['status']}: {_proved(r)}; {space['workers']} workers of {space['sizes']} sizes, each with every batch, bounded"
-    return "\n".join([_head(r, fleet["metrics"]), "", *service_table(fleet["workers"]), "", *_waits(fleet["metrics"]), "", proof])
+    return "\n".join(
+        [
+            _head(r, fleet["metrics"]),
+            "",
+            *service_table(fleet["workers"]),
+            "",
+            *_waits(fleet["metrics"]),
+            _queues(fleet["queueing"]),
+            "",
+            proof,
+        ]
+    )
 
 
 def _head(r: Json, m: Json) -> str:
@@ -53,6 +64,15 @@ def _waits(m: Json) -> list[str]:
     if "uusd_per_million_tokens" in m:
         lines.append(f"{m['uusd_per_hour'] / PPM:,.2f} USD/h, {m['uusd_per_million_tokens'] / PPM:,.4f} USD per million output tokens")
     return lines
+
+
+def _queues(q: Json) -> str:
+    if q["ttft_mean_ns"] is None:
+        return (
+            f"at {q['requests_per_s']:,.3f} requests/s queues grow without end: count on a share of the rates (workload.*_utilisation_ppm)"
+        )
+    waits = f"TTFT {_ms(q['ttft_mean_ns'])} ms on average, 95 % within {_ms(q['ttft_p95_ns'])} ms"
+    return f"with queues at {q['requests_per_s']:,.3f} requests/s: {waits} ({q['model']}; `simulate` replays it)"
 
 
 def _without_fleet(r: Json) -> list[str]:
