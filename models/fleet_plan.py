@@ -16,6 +16,8 @@ from models.units import PPM
 from models.violation import Violation
 from models.workers import Figures, Times, Workers
 
+WAITS = {"ttft": "the time to the first token", "tpot": "the time per output token", "request": "the time of a whole request"}
+
 
 class WorkerFile(Record):
     """So many workers alike; only role and degrees are needed, the rest is chosen best when absent."""
@@ -72,6 +74,17 @@ def times_of(workers: Workers, worker: Deployed) -> Times:
             return Times(*found[1], *found[0])
 
 
+def breakdown_of(workers: Workers, worker: Deployed) -> dict[str, int]:
+    """Where the time of its passes goes, ns by term; of an aggregated worker a decode step and a prompt's prefill on each rank together."""
+    found: dict[str, int] = {}
+    for n, (passes, sequences) in enumerate(passes_of(workers, worker)):
+        bounds = passes.of(sequences)
+        chunks = worker.cut.chunks if workers.role == "prefill" or n else 1
+        for term, ns in evaluate(bounds.instance, worker.plan, bounds.terms).breakdown.items():
+            found[term] = found.get(term, 0) + chunks * ns
+    return found
+
+
 def figures_of(workers: Workers, worker: Deployed) -> Figures:
     """What a worker that keeps the rules yields."""
     return workers.figures(worker.cut, times_of(workers, worker), worker.batch, worker.batch)
@@ -116,4 +129,5 @@ def limit_violations(workers: Workers, figures: Figures) -> Iterator[Violation]:
     """(R17 ttft, R18 tpot, R24 request) What the worker's requests wait."""
     for rule, need, have in workers.waits(figures):
         if need > have:
-            yield Violation(rule, f"a request of this {workers.role} worker waits {need} ns ({rule}), the limit is {have} ns", need, have)
+            sentence = f"{WAITS[rule]} of this {workers.role} worker is {need} ns, the limit is {have} ns"
+            yield Violation(rule, sentence, need, have)

@@ -9,7 +9,7 @@ from typing import Any
 
 from models.ceilings import best_worker, least_wait
 from models.fleet import Yield
-from models.fleet_plan import Deployed, FleetFile, counted_rate, figures_of, limit_violations, worker_violations
+from models.fleet_plan import Deployed, FleetFile, breakdown_of, counted_rate, figures_of, limit_violations, worker_violations
 from models.service import Service
 from models.service_claim import fleet_problem, fleet_yield
 from models.workers import Workers
@@ -67,6 +67,7 @@ def _verdict_json(service: Service, j: Judgement) -> Json:
         result["better"] = fleet_json(service, j.best.fleet, j.solved)
     if j.status == "NOT_OPTIMAL" and j.value is not None and j.best.value is not None:
         result["loss_pct"] = loss_pct(j.value, j.best.value)
+        result["times_as_good"] = round(max(j.value, j.best.value) / max(1, min(j.value, j.best.value)), 3)
     return result
 
 
@@ -105,7 +106,7 @@ def _explained(j: Judgement, n: int, unit: Unit) -> Json:
         return found | {"stopped_by": [_broken_json(b) for b in j.broken if b.worker == n], "needed": _needed(workers, worker)}
     rate = counted_rate(workers, figures_of(workers, worker))
     rival = best_worker(workers, worker.plan.strategy.gpus)
-    found |= {"requests_per_s": per_second(rate), "binding": binding(workers, worker)}
+    found |= {"requests_per_s": per_second(rate), "binding": binding(workers, worker), "breakdown_ns": breakdown_of(workers, worker)}
     if rival is not None:
         best = {
             "label": rival.cut.strategy.label(),
@@ -148,6 +149,8 @@ def _balance(j: Judgement) -> Json | None:
         if unit.workers.role in sums:
             sums[unit.workers.role] += unit.copies * counted_rate(unit.workers, figures_of(unit.workers, unit.worker))
     found: Yield = fleet_yield(j.solved.service, j.members)
+    if not any(sums.values()):
+        return {"requests_per_s": {}, "slower": None, "spare_requests_per_s": 0.0, "gpus_idle": j.solved.service.gpus - sum(found.gpus)}
     slower = min(sums, key=lambda role: sums[role])
     spare = sums["decode" if slower == "prefill" else "prefill"] - sums[slower]
     return {

@@ -31,7 +31,7 @@ def _verdict(r: Json) -> list[str]:
         rate = f"{m['tokens_per_s']:,.1f} tokens/s, {m['tokens_per_s_per_gpu']:,.2f} for each GPU, {m['gpus_idle']} idle"
         said = {
             "OPTIMAL": "no fleet of the space does better, confirmed by the solver-free checker (mean-field rates)",
-            "NOT_OPTIMAL": f"{r.get('loss_pct', 0):.2f} % off the best fleet found",
+            "NOT_OPTIMAL": f"{r.get('loss_pct', 0):.2f} % off the best fleet found, which is {r.get('times_as_good', 1):.3f} times as good",
             "UNKNOWN": f"no better fleet found, and none does better than {r['objective']['bound']} {r['objective']['unit']}",
         }[r["status"]]
         lines = [f"{r['status']}: {name}: {rate}; {said}", "", *service_table(r["plan"]["workers"])]
@@ -59,6 +59,9 @@ def _explained(e: Json) -> list[str]:
         alike = e["loss_pct"] == 0
         other = f"{best['label']} with batch {best['batch']} yields {best['requests_per_s']:,.3f}: {e['loss_pct']:.2f} % lost"
         lines.append("  the best of its role on as many GPUs" if alike else f"  {other}")
+    whole = sum(e["breakdown_ns"].values()) or 1
+    terms = sorted(e["breakdown_ns"].items(), key=lambda t: -t[1])[:5]
+    lines.append("  its time goes to " + ", ".join(f"{term} {100 * ns / whole:.0f} %" for term, ns in terms if ns))
     bound = [f"  one more sequence per rank breaks {b['rule']}: {b['sentence']}" for b in e["binding"]]
     return lines + (bound or ["  no limit binds its batch"])
 
@@ -75,6 +78,8 @@ def _needed(n: Json) -> list[str]:
 
 
 def _balance(b: Json) -> list[str]:
+    if not b["requests_per_s"]:
+        return [f"{b['gpus_idle']} GPUs idle"]
     rates = ", ".join(f"{role} {rate:,.3f}" for role, rate in b["requests_per_s"].items())
     if b["slower"] is None:
         return [f"prefill and decode keep pace ({rates} requests/s); {b['gpus_idle']} GPUs idle"]
