@@ -48,12 +48,11 @@ def import_tables(
     as_json: AsJson = False,
 ) -> int:
     """Read measured operator times from an installed aiconfigurator-core."""
-    from models.instance import Instance
     from optimizer.measuring.importing import import_text, run_import_tables
     from optimizer.output import to_json
-    from optimizer.reading import read_record
+    from optimizer.reading import read_problem
 
-    result = run_import_tables(system, engine, version, read_record(instance, Instance), out, force)
+    result = run_import_tables(system, engine, version, read_problem(instance), out, force)
     sys.stdout.write(to_json(result) if as_json else import_text(result) + "\n")
     return 0
 

@@ -14,18 +14,24 @@ Json = dict[str, Any]
 
 
 def attach_tables(data: Any, origin: str) -> Any:
-    """An instance file's value in which `cluster.pools.0.accelerator.tables`, where it is a path, is what that file holds.
+    """An instance file's value in which a pool's `accelerator.tables`, where it is a path, is what that file holds.
 
     The path is from the folder of the instance file, and not out of it. Raises InputError, naming `origin`.
     """
     match data:
-        case {"cluster": {"pools": [{"accelerator": {"tables": str(name)} as accelerator} as pool, *rest]} as cluster}:
+        case {"cluster": {"pools": [*pools]} as cluster}:
+            return data | {"cluster": cluster | {"pools": [_with_tables(pool, origin) for pool in pools]}}
+    return data
+
+
+def _with_tables(pool: Any, origin: str) -> Any:
+    match pool:
+        case {"accelerator": {"tables": str(name)} as accelerator}:
             stated = _read(path_beside(Path(origin), name, "accelerator.tables"), origin)
             sources = accelerator.get("sources")
             said = {"sources": sources | {"tables": stated["source"]}} if isinstance(sources, dict) else {}
-            whole = pool | {"accelerator": accelerator | {"tables": stated} | said}
-            return data | {"cluster": cluster | {"pools": [whole, *rest]}}
-    return data
+            return pool | {"accelerator": accelerator | {"tables": stated} | said}
+    return pool
 
 
 def _read(path: Path, origin: str) -> Json:

@@ -12,6 +12,7 @@ from typing import Any
 from models.errors import InputError
 from models.instance import Instance
 from models.measured import SAME_ARITHMETIC, OperatorTables, Table, shortfall
+from models.service import Service
 from optimizer.measuring.building import build_table
 from optimizer.measuring.needed import needed, works_of
 from optimizer.measuring.sources import FAMILIES, OPTIONAL, Family, Row, Series, Timed, timed_rows
@@ -22,7 +23,7 @@ ENGINES = ("trtllm", "sglang", "vllm")
 Json = dict[str, Any]
 
 
-def run_import_tables(system: str, engine: str, wanted: str | None, instance: Instance, out: Path, force: bool) -> Json:
+def run_import_tables(system: str, engine: str, wanted: str | None, instance: Instance | Service, out: Path, force: bool) -> Json:
     """Read, build and write the tables that the instance's model needs; what was read, how well the tables follow it. Raises InputError."""
     if engine not in ENGINES:
         raise InputError(f'--engine "{engine[:40]}": write one of {", ".join(ENGINES)}')

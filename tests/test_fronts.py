@@ -1,0 +1,131 @@
+"""The front is what separate searches give, its files hold; places and the integer program agree with what is proved."""
+
+import json
+from itertools import pairwise
+from pathlib import Path
+from random import Random
+
+import pytest
+from test_fleets import random_problem
+
+from models.cluster import Pool
+from models.fleet import value_of_fleet, yield_of
+from models.packing import Refused
+from models.service import Service
+from models.service_claim import examine_places
+from optimizer.cli import main
+from optimizer.encoding.fleet_model import propose_fleet
+from optimizer.fleets.solve import solve_fleet
+from optimizer.reading import read_record
+from optimizer.search import Options
+from optimizer.serving.front import knee, points, promising, undominated
+from optimizer.serving.places import Wanted, place_workers
+from optimizer.serving.run import solve
+
+INSTANCES = Path(__file__).resolve().parent.parent / "instances"
+LLAMA = INSTANCES / "llama70b_8h100_serving.json"
+STEP = 10
+
+
+def quiet(_: str) -> None:
+    """No progress."""
+
+
+def test_the_front_is_what_a_search_at_every_multiple_gives() -> None:
+    service = read_record(LLAMA, Service)
+    found = list(points(service, STEP, Options(), quiet))
+    assert found
+    for multiple in range(STEP, found[-1].promised + 3 * STEP, STEP):
+        _, claim = solve(promising(service, multiple), Options(), quiet)
+        of_front = next((p for p in found if p.promised <= multiple <= p.kept), None)
+        assert claim.value == (of_front.claim.value if of_front else None), multiple
+        assert claim.bound == claim.value
+
+
+def test_a_front_falls_and_its_knee_is_the_farthest_from_its_chord() -> None:
+    front = undominated(list(points(read_record(LLAMA, Service), STEP, Options(), quiet)))
+    assert all(a.kept < b.kept and a.per_gpu > b.per_gpu for a, b in pairwise(front))
+    first, last, at = front[0], front[-1], front[knee(front)]
+
+    def above(p: object) -> float:
+        x = (p.kept - first.kept) / (last.kept - first.kept)  # type: ignore[attr-defined]
+        y = (p.per_gpu - last.per_gpu) / (first.per_gpu - last.per_gpu)  # type: ignore[attr-defined]
+        return x + y - 1
+
+    assert above(at) == pytest.approx(max(map(above, front)))
+
+
+def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, *arguments: str) -> tuple[int, str]:
+    """Exit code and standard output of a command."""
+    monkeypatch.setattr("sys.argv", ["shardproof", *arguments])
+    with pytest.raises(SystemExit) as left:
+        main()
+    return int(left.value.code or 0), capsys.readouterr().out
+
+
+def test_files_of_a_front_are_plans_and_certificates_that_hold(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "front"
+    code, text = run(capsys, monkeypatch, "search", str(LLAMA), "--front", "20", "--out", str(folder), "--quiet", "--json")
+    assert code == 0
+    front = json.loads((folder / "front.json").read_text())
+    assert front == json.loads(text)
+    assert (folder / "front.svg").read_text().startswith("<svg")
+    limit = front["points"][front["limit"]]
+    assert limit["fleet"]["metrics"]["tpot_ns"] <= 30_000_000
+    for point in front["points"]:
+        plan, proof = (str(folder / f"fleet_{point['promised']}{end}.json") for end in ("", ".certificate"))
+        code, said = run(capsys, monkeypatch, "check", proof, "--plan", plan)
+        assert code == 0, said
+
+
+@pytest.mark.parametrize("block", range(4))
+def test_the_integer_program_finds_the_best_fleet(block: int) -> None:
+    compared = 0
+    for seed in range(3000 + block, 3120, 4):
+        problem = random_problem(seed)
+        if problem.objective in ("rate_per_gpu", "cost_per_rate"):
+            continue  # ratios are not linear
+        fleet, claim = propose_fleet(problem, 10, 0), solve_fleet(problem)
+        assert (None if fleet is None else value_of_fleet(problem, yield_of(problem, fleet))) == claim.value
+        compared += 1
+    assert compared >= 10
+
+
+def pool_of(nodes: int, domain: int) -> Pool:
+    base = read_record(LLAMA, Service).cluster.pools[0]
+    return base.model_copy(update={"nodes": nodes, "gpus_per_node": domain, "scale_up_domain_gpus": domain})
+
+
+@pytest.mark.parametrize("domain", [1, 2, 4, 8])
+def test_sizes_that_divide_each_other_fit_wherever_their_sum_does(domain: int) -> None:
+    rng = Random(domain)
+    for _ in range(200):
+        pool = pool_of(rng.randint(1, 6), domain)
+        sizes = [g for g in range(1, pool.gpus + 1) if (domain % g == 0 or g % domain == 0)]
+        wanted, left = list[Wanted](), pool.gpus
+        while left and len(wanted) < 12:
+            gpus = rng.choice([g for g in sizes if g <= left])
+            wanted.append(Wanted(gpus, len(wanted), rng.choice(["prefill", "decode"])))
+            left -= gpus
+        if any(w.gpus > domain for w in wanted):  # whole domains first, so that parts fill what is left
+            wanted = [w for w in wanted if w.gpus <= domain or w.gpus % domain == 0]
+        places = place_workers(pool, wanted)
+        assert places is not None
+        examine_places(pool, [(w.gpus, first) for w in wanted for first in places[w.kind]])
+
+
+def test_places_that_overlap_or_tear_a_domain_are_refused() -> None:
+    pool = pool_of(2, 4)
+    examine_places(pool, [(2, 0), (2, 2), (4, 4)])
+    for places in ([(2, 0), (2, 1)], [(4, 2)], [(8, 4)], [(1, 8)]):
+        with pytest.raises(Refused):
+            examine_places(pool, places)
+
+
+def test_roles_are_spread_over_nodes() -> None:
+    wanted = [Wanted(2, 0, "prefill"), Wanted(2, 0, "prefill"), Wanted(2, 1, "decode"), Wanted(2, 1, "decode")]
+    places = place_workers(pool_of(2, 4), wanted)
+    assert places is not None
+    assert all({first // 4 for first in firsts} == {0, 1} for firsts in places.values())
