@@ -75,13 +75,14 @@ def times_of(workers: Workers, worker: Deployed) -> Times:
 
 
 def breakdown_of(workers: Workers, worker: Deployed) -> dict[str, int]:
-    """Where the time of its passes goes, ns by term; of an aggregated worker a decode step and a prompt's prefill on each rank together."""
+    """Where the time of its slowest stage goes, ns by term; of an aggregated worker in a decode step and a prefill together."""
     found: dict[str, int] = {}
     for n, (passes, sequences) in enumerate(passes_of(workers, worker)):
         bounds = passes.of(sequences)
         chunks = worker.cut.chunks if workers.role == "prefill" or n else 1
         for term, ns in evaluate(bounds.instance, worker.plan, bounds.terms).breakdown.items():
-            found[term] = found.get(term, 0) + chunks * ns
+            if term not in ("pipeline_bubble", "pp_comm"):  # other micro-batches fill the bubble
+                found[term] = found.get(term, 0) + chunks * ns
     return found
 
 
