@@ -5,7 +5,6 @@ from heapq import heapify, heappop, heappush
 from typing import NamedTuple
 
 from models.cuts import Cut
-from models.units import PPM
 from models.workers import Figures, Level, Range, Workers
 
 WHOLE_CUT = -1  # all ranges of a worker together
@@ -47,7 +46,7 @@ def best_among(workers: Workers, choice: Iterable[Cut], above: int = 0, spent: C
     """
     cuts, heap = tuple(choice), list[tuple[int, int, int, int, int]]()  # -bound, place of the cut, low, high, level
     for place, cut in enumerate(cuts):
-        bound = max((counted(workers, cut, r) for r in workers.ranges(cut)), default=0)
+        bound = max((counted(cut, r) for r in workers.ranges(cut)), default=0)
         if bound > above:
             heap.append((-bound, place, 0, 0, WHOLE_CUT))
     heapify(heap)
@@ -57,7 +56,7 @@ def best_among(workers: Workers, choice: Iterable[Cut], above: int = 0, spent: C
         rate, place, low, high, level = heappop(heap)
         cut = cuts[place]
         if level == WHOLE_CUT:
-            bounded = ((counted(workers, cut, r), r) for r in workers.ranges(cut))
+            bounded = ((counted(cut, r), r) for r in workers.ranges(cut))
             for bound, r in bounded:
                 if bound > above:
                     heappush(heap, (-bound, place, r.low, r.high, 0))
@@ -75,9 +74,9 @@ def best_among(workers: Workers, choice: Iterable[Cut], above: int = 0, spent: C
     return None
 
 
-def counted(workers: Workers, cut: Cut, r: Range) -> int:
+def counted(cut: Cut, r: Range) -> int:
     """No batch of a range has a higher rate that is counted on."""
-    return r.rate * cut.strategy.dp * workers.service.workload.utilisation_ppm(workers.role) // PPM
+    return r.rate * cut.strategy.dp
 
 
 def _bound(workers: Workers, cut: Cut, low: int, high: int, level: int) -> tuple[int, Figures] | None:
@@ -88,7 +87,7 @@ def _bound(workers: Workers, cut: Cut, low: int, high: int, level: int) -> tuple
     figures = workers.figures(cut, times, low, high)
     if workers.broken(figures):
         return None
-    return figures.rate * workers.service.workload.utilisation_ppm(workers.role) // PPM, figures
+    return figures.counted(workers.service.workload.utilisation_ppm(workers.role)), figures
 
 
 class Wait(NamedTuple):

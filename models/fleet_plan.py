@@ -12,7 +12,6 @@ from models.passes import Passes
 from models.record import Name, Record, StopAtFirst
 from models.rules import strategy_violations, violations
 from models.strategy import Degree, Degrees, Plan, Ranks
-from models.units import PPM
 from models.violation import Violation
 from models.workers import Figures, Times, Workers
 
@@ -93,7 +92,7 @@ def figures_of(workers: Workers, worker: Deployed) -> Figures:
 
 def counted_rate(workers: Workers, figures: Figures) -> int:
     """Requests in 10**9 s that are counted on, rounded down."""
-    return figures.rate * workers.service.workload.utilisation_ppm(workers.role) // PPM
+    return figures.counted(workers.service.workload.utilisation_ppm(workers.role))
 
 
 def memory_of(workers: Workers, worker: Deployed) -> list[dict[str, int]]:

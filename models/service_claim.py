@@ -36,6 +36,7 @@ from models.units import NS_PER_S, ceil_div
 from models.workers import Workers
 
 SECONDS_PER_HOUR = 3600
+MOST_WORKERS = 500_000  # of a service, each of any batch
 
 
 class Ceiling(Record):
@@ -122,12 +123,15 @@ def _examine_ceilings(claim: ServiceClaim) -> None:
     stated = {(c.pool, c.role, c.gpus): (c.rate, n) for n, c in enumerate(claim.ceilings)}
     if len(stated) < len(claim.ceilings):
         raise Refused("a size has two ceilings", "claim.ceilings")
+    looked_at = 0
     for pool in range(len(claim.service.cluster.pools)):
         for role in ROLES:
             if role not in claim.service.workers.roles:
                 continue
             workers = Workers(claim.service, pool, role)
             for gpus in workers.sizes:
+                looked_at += len(workers.cuts(gpus))
+                refuse_too_many(looked_at)
                 if (pool, role, gpus) not in stated:
                     raise Refused(f"{role} workers of {gpus} GPUs of pool {pool} have no ceiling", "claim.ceilings")
                 rate, n = stated[pool, role, gpus]
@@ -135,6 +139,12 @@ def _examine_ceilings(claim: ServiceClaim) -> None:
                 if above is not None:
                     text = f"{above.cut.strategy.label()} with batch {above.batch} may yield {above.rate}"
                     raise Refused(f"{text}, which is above {rate}", f"claim.ceilings.{n}")
+
+
+def refuse_too_many(workers: int) -> None:
+    """Raises Refused where a service has more workers than can be gone through."""
+    if workers > MOST_WORKERS:
+        raise Refused(f"more than {MOST_WORKERS} workers, each of any batch, are too many")
 
 
 def fleet_yield(service: Service, fleet: Sequence[Member]) -> Yield:

@@ -32,7 +32,7 @@ class Range(NamedTuple):
     low: int
     high: int
     rate: int
-    """of a worker with one data-parallel rank, requests in 10**9 s, at most"""
+    """of each data-parallel rank, requests in 10**9 s that are counted on, at most"""
 
 
 class Times(NamedTuple):
@@ -49,14 +49,24 @@ class Times(NamedTuple):
 class Figures(NamedTuple):
     """What one worker yields, and what its requests see."""
 
-    rate: int
-    """requests in 10**9 s, before the share that is counted on"""
+    rank_rate: int
+    """requests in 10**9 s of each data-parallel rank, before the share that is counted on"""
+    ranks: int
     ttft_ns: int
     """0 of a decode worker"""
     tpot_ns: int
     """0 of a prefill worker"""
     in_flight: int
     """requests that it works on at a time"""
+
+    @property
+    def rate(self) -> int:
+        """Requests in 10**9 s of all ranks."""
+        return self.ranks * self.rank_rate
+
+    def counted(self, share_ppm: int) -> int:
+        """The share of the rate that is counted on, rounded down for each rank: a worker of twice the ranks yields twice as much."""
+        return self.ranks * (self.rank_rate * share_ppm // PPM)
 
 
 class Workers:
@@ -149,7 +159,7 @@ class Workers:
         return found
 
     def _every_range(self, alone: Cut, most: int) -> Iterator[Range]:
-        low = 1
+        low, share_ppm = 1, self.service.workload.utilisation_ppm(self.role)
         while low <= most:
             high = min(most, low + low // 4)
             times = self.times(alone, low, "floor")
@@ -157,7 +167,7 @@ class Workers:
             figures = self.figures(alone, times, low, high)
             if self.broken(figures):
                 return
-            yield Range(low, high, figures.rate + 1)  # of dp ranks no more than dp times this, however it is rounded
+            yield Range(low, high, figures.counted(share_ppm))
             low = high + 1
 
     def times(self, cut: Cut, batch: int, level: Level) -> Times | str:
@@ -218,14 +228,14 @@ class Workers:
         s, n = cut.strategy, cut.chunks
         sending = self.sending_ns(s, low)
         wait = chunked_ns(t.slowest_prefill, t.sent_prefill, s.pp, n) + sending + self.link_latency_ns
-        return Figures(per_giga_second(high * s.dp, max(n * t.slowest_prefill, sending)), wait, 0, high * s.dp * s.pp)
+        return Figures(per_giga_second(high, max(n * t.slowest_prefill, sending)), s.dp, wait, 0, high * s.dp * s.pp)
 
     def _of_decode(self, cut: Cut, t: Times, high: int) -> Figures:
         """rate = sequences in flight / (output tokens * step), no more than caches arrive."""
         s = cut.strategy
         step = cycle_ns(t.slowest_decode, t.sent_decode, s.pp)
-        served = per_giga_second(high * s.dp * s.pp, self.service.workload.output_tokens * step)
-        return Figures(min(served, per_giga_second(s.dp, self.sending_ns(s, 1))), 0, step, high * s.dp * s.pp)
+        served = per_giga_second(high * s.pp, self.service.workload.output_tokens * step)
+        return Figures(min(served, per_giga_second(1, self.sending_ns(s, 1))), s.dp, 0, step, high * s.dp * s.pp)
 
     def _of_aggregated(self, cut: Cut, t: Times, low: int, high: int) -> Figures:
         """As `models.serving` has it: prefills come between decode steps, and a prompt's chunks each wait for one."""
@@ -235,7 +245,7 @@ class Workers:
         each = ceil_div(prompt * share, PPM) * high * s.pp + out * step
         ttft = chunked_ns(t.slowest_prefill, t.sent_prefill, s.pp, n) + n * step
         tpot = token_ns(step, prompt, low * s.pp, out, share)
-        return Figures(per_giga_second(high * s.pp * s.dp, each), ttft, tpot, high * s.dp * s.pp)
+        return Figures(per_giga_second(high * s.pp, each), s.dp, ttft, tpot, high * s.dp * s.pp)
 
     def sending_ns(self, s: Strategy, prompts: int) -> int:
         """The caches of so many prompts of each rank over the slowest pool's ports, ns, without latency."""

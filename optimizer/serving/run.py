@@ -34,11 +34,11 @@ def spending(options: Options) -> Callable[[], bool]:
 def solve(service: Service, options: Options, progress: Callable[[str], None]) -> tuple[Solved, ServiceClaim]:
     """The service with its ceilings, and the claim about its best fleet. Raises InputError where there are too many fleets."""
     solved = Solved(service)
-    solved.bound_workers(progress, spending(options))
     try:
+        solved.bound_workers(progress, spending(options))
         claim = solved.claim(_by_solver(service, options) if options.route == "joint" else None)
     except Refused as refusal:
-        raise InputError(f"cluster.pools: {refusal.reason}; use fewer GPUs, or larger workers (workers.gpus)") from refusal
+        raise InputError(f"cluster.pools: {refusal.reason}; use fewer GPUs, sizes (workers.gpus) or degrees (space)") from refusal
     return solved, claim
 
 

@@ -6,7 +6,7 @@ from models.ceilings import Found, Stopped, best_worker, never
 from models.fleet import ROLES, Chosen, FleetProblem, Role, Tables, best_value, value_of_fleet
 from models.packing import Refused
 from models.service import Service
-from models.service_claim import Ceiling, Member, ServiceClaim, fleet_problem, fleet_yield
+from models.service_claim import Ceiling, Member, ServiceClaim, fleet_problem, fleet_yield, refuse_too_many
 from models.workers import Workers
 from optimizer.certify import stated
 from optimizer.fleets.solve import solve_fleet
@@ -39,14 +39,18 @@ class Solved:
     def bound_workers(self, progress: Callable[[str], None], spent: Callable[[], bool] = never) -> None:
         """The ceiling of every size: its best worker, or the best mix of smaller workers on as many GPUs where that is no less.
 
+        Raises Refused where there are more workers than can be gone through.
         A worker that a mix of smaller ones equals is dominated: the mix fits wherever the worker does, and yields as much.
         """
+        looked_at = 0
         for (p, role), workers in self.workers.items():
             mix, kept = [0] * (workers.pool.gpus + 1), list[tuple[int, int]]()
             for gpus in range(1, workers.pool.gpus + 1):
                 mix[gpus] = max([mix[gpus - 1], *(mix[gpus - size] + rate for size, rate in kept)])
                 if gpus not in workers.sizes:
                     continue
+                looked_at += len(workers.cuts(gpus))
+                refuse_too_many(looked_at)
                 try:
                     found, ceiling = best_worker(workers, gpus, mix[gpus], spent), mix[gpus]
                 except Stopped as stopped:
