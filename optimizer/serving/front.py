@@ -13,8 +13,7 @@ from optimizer.output import to_json
 from optimizer.search import Options
 from optimizer.serving.front_picture import draw_front
 from optimizer.serving.report import Json, fleet_json, gap_ppm, service_header, status_of
-from optimizer.serving.run import plan_of, proof_text, spending
-from optimizer.serving.solve import Solved
+from optimizer.serving.run import plan_of, proof_text, solve
 
 Progress = Callable[[str], None]
 
@@ -54,9 +53,7 @@ def points(service: Service, step: int, options: Options, progress: Progress) ->
     """
     promised, known = step, None
     while True:
-        known = Solved(promising(service, promised), known)
-        known.bound_workers(lambda _: None, spending(options))
-        claim = known.claim()
+        known, claim = solve(promising(service, promised), options, lambda _: None, known)
         if claim.fleet is None:
             return
         found = fleet_json(known.service, claim.fleet, known)

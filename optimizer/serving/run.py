@@ -31,9 +31,12 @@ def spending(options: Options) -> Callable[[], bool]:
     return spent
 
 
-def solve(service: Service, options: Options, progress: Callable[[str], None]) -> tuple[Solved, ServiceClaim]:
-    """The service with its ceilings, and the claim about its best fleet. Raises InputError where there are too many fleets."""
-    solved = Solved(service)
+def solve(service: Service, options: Options, progress: Callable[[str], None], known: Solved | None = None) -> tuple[Solved, ServiceClaim]:
+    """The service with its ceilings, and the claim about its best fleet; `known` is the same service under other limits.
+
+    Raises InputError where there are too many workers or fleets.
+    """
+    solved = Solved(service, known)
     try:
         solved.bound_workers(progress, spending(options))
         claim = solved.claim(_by_solver(service, options) if options.route == "joint" else None)
