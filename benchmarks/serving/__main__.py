@@ -6,6 +6,7 @@ python -m benchmarks.serving --keep DIR [--model NAME] [--gpus N ...] [--json]
 PYTHON is that of an environment with aiconfigurator 0.12, made for it alone; DIR keeps what it gave, and without --peer is read instead.
 4096 / 512 tokens, TTFT 2 s, TPOT 30 ms, SGLang. Tokens/s are output tokens per second and GPU of the cluster, idle GPUs counted.
 CPU is user and system seconds of the whole process, its start included; the peer and we run one after the other on the same machine.
+The peer's rates and those of its rows are by its own measured operators, ours by our cost model: compare their times, not their rates.
 """
 
 import argparse
@@ -48,8 +49,8 @@ class Line(NamedTuple):
 
 def own_answer(found: dict[str, Any], took: Measured) -> Own:
     """Our result as `search --json` prints it."""
-    checked, workers = found["proof"]["checked"], found["space"]["workers"]
-    return Own(found["tokens_per_s_per_gpu"], checked, workers, took.cpu_s, took.wall_s)
+    best = found["optimal"][0]["metrics"]["tokens_per_s_per_gpu"]
+    return Own(best, found["proof"]["checked"], found["space"]["workers"], took.cpu_s, took.wall_s)
 
 
 def search_ours(name: str, gpus: int) -> Own | str:
@@ -99,7 +100,7 @@ def text(line: Line) -> str:
 def versions(lines: list[Line]) -> dict[str, str]:
     """Of the peer, of its data, and ours."""
     ours = tool_versions(0)
-    peers = {f"aiconfigurator {line.peer.version} ({line.peer.database})" for line in lines}
+    peers = {f"aiconfigurator {line.peer.version} ({line.peer.database}), run {line.peer.date}" for line in lines}
     return {"date": date.today().isoformat(), "peer": ", ".join(sorted(peers))} | {
         "ours": f"shardproof {ours['shardproof']}, cost model {ours['cost_model']}"
     }
@@ -126,9 +127,13 @@ def main() -> None:
     given = parser.parse_args()
     if given.peer is None and given.keep is None:
         parser.error("give --peer, the python of an environment with aiconfigurator, or --keep, where an earlier run left its answers")
+    python = given.peer and given.peer.absolute()  # not resolved: the link is what makes it that environment's
     with TemporaryDirectory() as scratch:
-        sizes = given.gpus or MODELS[given.model][1]
-        lines = [measure(given.peer, given.keep or Path(scratch), given.model, gpus) for gpus in sizes]
+        keep, sizes = (given.keep or Path(scratch)).absolute(), given.gpus or MODELS[given.model][1]
+        try:
+            lines = [measure(python, keep, given.model, gpus) for gpus in sizes]
+        except (Failed, OSError, ValueError) as error:
+            raise SystemExit(f"Error: {error}") from error
     if given.json:
         print(as_json(lines))
         return

@@ -114,6 +114,19 @@ def search(question: Question) -> Any:
     )
 
 
+def wide_experts(tasks: dict[str, Any]) -> dict[str, list[int]] | None:
+    """Per role, the expert degrees of workers that may pair with one of another tensor degree; None where any two workers may.
+
+    Under SGLang the peer pairs a prefill with a decode worker of the same tensor degree only, unless one of them keeps its experts
+    whole, at an expert degree that the peer's all-to-all tables cover.
+    """
+    task = tasks.get("disagg")
+    if task is None or task.prefill_backend_name != "sglang":
+        return None
+    shapes = {role: task.iter_parallel(role) for role in ("prefill", "decode")}
+    return {role: sorted({s[4] for s in found if task._resolve_moe_comm_backend(role, s) is not None}) for role, found in shapes.items()}
+
+
 def described(result: Any, heard: Heard) -> dict[str, Any]:
     """What the peer printed, and how much it priced. Rates are tokens/s per GPU of the cluster."""
     from aiconfigurator.sdk import sweep
@@ -128,6 +141,7 @@ def described(result: Any, heard: Heard) -> dict[str, Any]:
         "best": json.loads(result.best_configs[result.chosen_exp].iloc[0].to_json()),
         "priced": heard.points,
         "prefill_share": sweep._RATE_MATCH_PREFILL_DEGRADATION,
+        "wide_experts": wide_experts(result.tasks),
         "decode_share": sweep._RATE_MATCH_DECODE_DEGRADATION,
     }
 

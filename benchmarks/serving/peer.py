@@ -5,10 +5,11 @@ A cell is one aggregated worker, or some prefill workers of one shape with some 
 """
 
 import json
+from datetime import date
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from benchmarks.serving.processes import Measured, run
+from benchmarks.serving.processes import run
 
 DRIVER = Path(__file__).with_name("driver.py")
 ROLES = ("aggregated", "decode", "prefill")
@@ -49,16 +50,21 @@ class PeerResult(NamedTuple):
     prefill_pct: str
     decode_pct: str
     """share of a worker's rate that a cell keeps"""
+    wide_experts: dict[str, list[int]] | None
+    """expert degrees per role that lift its rule, one tensor degree for prefill and decode; None where it has no such rule"""
+    date: str
+    """of the run"""
     cpu_s: float
     wall_s: float
 
 
 def run_peer(python: Path, question: Question, folder: Path) -> PeerResult:
-    """Ask the peer whose environment has this `python`; the folder keeps all it gave. Raises Failed."""
+    """Ask the peer whose environment has this `python`; the folder keeps all it gave, both paths absolute. Raises Failed."""
     folder.mkdir(parents=True, exist_ok=True)
-    command = [str(python), "-I", str(DRIVER), json.dumps(question._asdict()), str(folder.absolute())]
+    command = [str(python), "-I", str(DRIVER), json.dumps(question._asdict()), str(folder)]
     took = run(command)
-    _write(folder / "took.json", question._asdict() | {"cpu_s": took.cpu_s, "wall_s": took.wall_s})
+    measured = {"date": date.today().isoformat(), "cpu_s": took.cpu_s, "wall_s": took.wall_s}
+    _write(folder / "took.json", question._asdict() | measured)
     return read_peer(question, folder)
 
 
@@ -68,10 +74,10 @@ def read_peer(question: Question, folder: Path) -> PeerResult:
     asked = Question(**{name: took[name] for name in Question._fields})
     if asked != question:
         raise ValueError(f"{folder}: answers {asked}, not {question}")
-    return _result(question, answer, Measured("", took["cpu_s"], took["wall_s"]), folder)
+    return _result(question, answer, took, folder)
 
 
-def _result(question: Question, answer: Json, took: Measured, folder: Path) -> PeerResult:
+def _result(question: Question, answer: Json, took: Json, folder: Path) -> PeerResult:
     best = answer["best"]
     cells = question.gpus // int(best["num_total_gpus"])
     return PeerResult(
@@ -85,8 +91,10 @@ def _result(question: Question, answer: Json, took: Measured, folder: Path) -> P
         rows=tuple(path for role in ROLES if (path := folder / f"{role}.csv").exists() and answer["rows"][role]),
         prefill_pct=f"{100 * answer['prefill_share']:g}",
         decode_pct=f"{100 * answer['decode_share']:g}",
-        cpu_s=took.cpu_s,
-        wall_s=took.wall_s,
+        wide_experts=answer["wide_experts"],
+        date=took["date"],
+        cpu_s=took["cpu_s"],
+        wall_s=took["wall_s"],
     )
 
 
