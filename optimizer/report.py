@@ -29,7 +29,7 @@ def header(command: str, status: str, instance: Instance, options: Options, seco
         "instance": {"name": instance.name, "sha256": instance.digest()},
         "assumptions": [
             *instance.stated_assumptions(),
-            *_about_tables(instance.cluster.pool.accelerator.tables),
+            *about_tables(instance.cluster.pool.accelerator.tables),
             *COST_MODEL_ASSUMPTIONS,
             *([EQUAL_SPLIT] if any(instance.space.redundant_slots) else []),
         ],
@@ -38,7 +38,7 @@ def header(command: str, status: str, instance: Instance, options: Options, seco
     }
 
 
-def _about_tables(tables: OperatorTables | None) -> list[str]:
+def about_tables(tables: OperatorTables | None) -> list[str]:
     """What measured tables price, and how, in a sentence."""
     if tables is None:
         return []

@@ -1,9 +1,9 @@
 """Clusters that serve DeepSeek-V3 on H200: the peer's answer, the exact best mix of the peer's own rows, and our own search.
 
 python -m benchmarks.serving --peer PYTHON [--keep DIR] [--model NAME] [--gpus N ...] [--json]
-python -m benchmarks.serving --keep DIR [--model NAME] [--gpus N ...] [--json]
+python -m benchmarks.serving --keep DIR [--model NAME] [--gpus N ...] [--tables FILE] [--json]
 
-PYTHON is that of an environment with aiconfigurator 0.12, made for it alone; DIR keeps what it gave, and without --peer is read instead.
+With --tables our own search takes its operator times from FILE, which `shardproof import-tables` made of the peer's measurements. PYTHON is that of an environment with aiconfigurator 0.12, made for it alone; DIR keeps what it gave, and without --peer is read instead.
 4096 / 512 tokens, TTFT 2 s, TPOT 30 ms, SGLang. Tokens/s are output tokens per second and GPU of the cluster, idle GPUs counted.
 CPU is user and system seconds of the whole process, its start included; the peer and we run one after the other on the same machine.
 The peer's rates and those of its rows are by its own measured operators, ours by our cost model: compare their times, not their rates.
@@ -11,6 +11,7 @@ The peer's rates and those of its rows are by its own measured operators, ours b
 
 import argparse
 import json
+import shutil
 import sys
 from datetime import date
 from pathlib import Path
@@ -53,26 +54,27 @@ def own_answer(found: dict[str, Any], took: Measured) -> Own:
     return Own(best, found["proof"]["checked"], found["space"]["workers"], took.cpu_s, took.wall_s)
 
 
-def search_ours(name: str, gpus: int) -> Own | str:
+def search_ours(name: str, gpus: int, tables: Path | None) -> Own | str:
     """Our own search of the same cluster, or a sentence that says why there is none."""
     instance = ROOT / "instances" / f"{name}_{gpus}h200_serving.json"
     if not instance.exists():
         return f"skipped: no {instance.relative_to(ROOT)}"
     try:
-        took = run([sys.executable, "-m", "optimizer", "search", str(instance), "--json", "--quiet"])
+        with TemporaryDirectory() as folder:
+            settings = [] if tables is None else ["--set", f"cluster.accelerator.tables={shutil.copy(tables, folder).rpartition('/')[2]}"]
+            beside = shutil.copy(instance, folder)  # an instance finds its tables in its own folder
+            took = run([sys.executable, "-m", "optimizer", "search", beside, *settings, "--json", "--quiet"])
         return own_answer(json.loads(took.stdout), took)
     except Failed as error:
         return f"failed: {error}"
-    except KeyError as error:
-        return f"skipped: the result has no {error}"
 
 
-def measure(python: Path | None, keep: Path, name: str, gpus: int) -> Line:
+def measure(python: Path | None, keep: Path, name: str, gpus: int, tables: Path | None) -> Line:
     """The peer, or what it once gave; the packing of its rows; our search."""
     question = Question(MODELS[name][0], "h200_sxm", "sglang", gpus, ISL, OSL, TTFT_MS, TPOT_MS)
     folder = keep / f"{name}_{gpus}"
     peer = run_peer(python, question, folder) if python else read_peer(question, folder)
-    return Line(peer, pack(peer, OSL), search_ours(name, gpus))
+    return Line(peer, pack(peer, OSL), search_ours(name, gpus, tables))
 
 
 HEAD = (
@@ -123,6 +125,7 @@ def main() -> None:
     parser.add_argument("--keep", type=Path, metavar="DIR")
     parser.add_argument("--model", choices=MODELS, default="deepseek_v3")
     parser.add_argument("--gpus", type=int, nargs="+")
+    parser.add_argument("--tables", type=Path, metavar="FILE")
     parser.add_argument("--json", action="store_true")
     given = parser.parse_args()
     if given.peer is None and given.keep is None:
@@ -131,7 +134,7 @@ def main() -> None:
     with TemporaryDirectory() as scratch:
         keep, sizes = (given.keep or Path(scratch)).absolute(), given.gpus or MODELS[given.model][1]
         try:
-            lines = [measure(python, keep, given.model, gpus) for gpus in sizes]
+            lines = [measure(python, keep, given.model, gpus, given.tables) for gpus in sizes]
         except (Failed, OSError, ValueError) as error:
             raise SystemExit(f"Error: {error}") from error
     if given.json:

@@ -5,12 +5,12 @@ from typing import Any
 from models.ceilings import least_wait
 from models.evaluate import COST_MODEL_ASSUMPTIONS, EQUAL_SPLIT
 from models.fleet import ROLES, Tables, Yield, more_is_better
-from models.fleet_plan import Deployed, counted_rate, figures_of, memory_of
+from models.fleet_plan import Deployed, counted_rate, figures_of, memory_of, passes_of
 from models.service import SERVING_ASSUMPTIONS, Service
 from models.service_claim import SECONDS_PER_HOUR, Member, ServiceClaim, deployed, fleet_problem, fleet_yield
 from models.units import NS_PER_S, PPM, ceil_div
 from models.workers import Workers
-from optimizer.report import MIB, percent
+from optimizer.report import MIB, about_tables, outside_tables, percent
 from optimizer.serving.deployment import Unit
 from optimizer.serving.queueing import NAME, waiting
 from optimizer.serving.solve import Solved
@@ -30,12 +30,13 @@ UNITS = {
 def service_header(command: str, status: str, service: Service, seed: int, seconds: float) -> Json:
     """The fields that every result has."""
     redundant = [EQUAL_SPLIT] if any(service.space.redundant_slots) else []
+    tables = dict.fromkeys(said for pool in service.cluster.pools for said in about_tables(pool.accelerator.tables))
     return {
         "schema": f"shardproof/{command}/1",
         "status": status,
         "tool": tool_versions(seed),
         "instance": {"name": service.name, "sha256": service.digest()},
-        "assumptions": [*service.stated_assumptions(), *SERVING_ASSUMPTIONS, *COST_MODEL_ASSUMPTIONS, *redundant],
+        "assumptions": [*service.stated_assumptions(), *tables, *SERVING_ASSUMPTIONS, *COST_MODEL_ASSUMPTIONS, *redundant],
         "weakest_source": service.weakest_source(),
         "seconds": round(seconds, 3),
     }
@@ -85,6 +86,9 @@ def worker_json(workers: Workers, worker: Deployed, copies: int) -> Json:
             "memory_mib_per_gpu": ceil_div(peak, MIB),
             "memory_pct": percent(peak, have),
         },
+        "outside_tables": sorted(
+            {said for passes, n in passes_of(workers, worker) for said in outside_tables(passes.of(n).instance, worker.plan)}
+        ),
     }
 
 
