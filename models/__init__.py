@@ -11,8 +11,8 @@ Lower bounds           `floors` (whole blocks of strategies) and `bounds`, resti
 Placement problems     `packing`; arguments that no placement keeps a threshold: `arguments`, on `patterns` and `assignment`
 Certificates           `certificate`: the file and its reader
 What a search claims   `result`
-Fleets                 `fleet` (any priced workers, exact tables); services: `service` -> `passes` -> `cuts`, `workers` (what one yields, with
-                       equations in `serving`) -> `ceilings` (the best of a size); `fleet_plan` (as a user writes it), `service_claim`
+Fleets                 `fleet` (any priced workers, exact tables); services: `service` -> `passes` -> `cuts`, `workers` (what one yields,
+                       by the equations of `serving`) -> `ceilings` (the best of a size); `fleet_plan` (as a user writes it), `service_claim`
 
 Imports: the standard library and pydantic.
 """

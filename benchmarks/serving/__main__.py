@@ -3,7 +3,8 @@
 python -m benchmarks.serving --peer PYTHON [--keep DIR] [--model NAME] [--gpus N ...] [--json]
 python -m benchmarks.serving --keep DIR [--model NAME] [--gpus N ...] [--tables FILE] [--json]
 
-With --tables our own search takes its operator times from FILE, which `shardproof import-tables` made of the peer's measurements. PYTHON is that of an environment with aiconfigurator 0.12, made for it alone; DIR keeps what it gave, and without --peer is read instead.
+With --tables our own search takes its operator times from FILE, which `shardproof import-tables` made of the peer's measurements.
+PYTHON is that of an environment with aiconfigurator 0.12, made for it alone; DIR keeps what it gave, and without --peer is read instead.
 4096 / 512 tokens, TTFT 2 s, TPOT 30 ms, SGLang. Tokens/s are output tokens per second and GPU of the cluster, idle GPUs counted.
 CPU is user and system seconds of the whole process, its start included; the peer and we run one after the other on the same machine.
 The peer's rates and those of its rows are by its own measured operators, ours by our cost model: compare their times, not their rates.
