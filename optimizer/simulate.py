@@ -15,7 +15,7 @@ def simulate(
     plan: Annotated[Path, typer.Argument(help="fleet file: workers with role, count and degrees")],
     trace: Annotated[Path | None, typer.Option(metavar="FILE", help="recorded arrivals, CSV or JSON lines, instead of drawn ones")] = None,
     rate: Annotated[float | None, typer.Option(metavar="RATE", help="requests/s of the drawn arrivals, instead of --utilisation")] = None,
-    utilisation: Annotated[str | None, typer.Option(metavar="PCT", help="of the fleet's mean-field rate; 80 where neither is")] = None,
+    utilisation: Annotated[str | None, typer.Option(metavar="PCT", help="of what the fleet yields; without either the load, or 80")] = None,
     requests: Annotated[int | None, typer.Option(min=1, max=1_000_000, help="how many to draw; 2000 where not given")] = None,
     set_: Annotated[list[str] | None, typer.Option("--set", metavar="PATH=VALUE", help="override one field of the instance")] = None,
     seed: Annotated[int, typer.Option(min=0, max=2**31 - 1, help="of the drawn arrivals")] = 0,

@@ -17,7 +17,8 @@ class Asked(NamedTuple):
 
     trace: Path | None
     requests_per_s: float | None
-    utilisation_ppm: int
+    utilisation_ppm: int | None
+    """neither: the load of the service, or else 80 % of what the fleet yields"""
     requests: int
     seed: int
 
@@ -35,9 +36,9 @@ def parse_asked(trace: Path | None, rate: float | None, utilisation: str | None,
     return Asked(trace, rate, _share(utilisation), requests or DEFAULT_REQUESTS, seed)
 
 
-def _share(text: str | None) -> int:
+def _share(text: str | None) -> int | None:
     if text is None:
-        return DEFAULT_UTILISATION_PPM
+        return None
     from optimizer.search import parse_percent
 
     share = parse_percent(text, "--utilisation")
