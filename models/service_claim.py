@@ -32,10 +32,8 @@ from models.packing import Natural, Refused
 from models.record import Record, StopAtFirst
 from models.service import Service
 from models.strategy import Degree, Plan, fill_degrees
-from models.units import NS_PER_S, ceil_div
 from models.workers import Workers
 
-SECONDS_PER_HOUR = 3600
 MOST_WORKERS = 500_000  # of a service, each of any batch
 
 
@@ -80,10 +78,9 @@ class Objective(NamedTuple):
 
 def objective_of(service: Service) -> Objective:
     """Rate, rate per GPU in use, fewest GPUs; money per hour with a load, per rate without."""
-    per_hour = service.workload.requests_per_hour
-    load = 1 if per_hour is None else ceil_div(per_hour * NS_PER_S, SECONDS_PER_HOUR)
+    load = service.load()
     names: dict[str, FleetObjective] = {"throughput": "rate", "throughput_per_gpu": "rate_per_gpu", "gpus": "gpus"}
-    return Objective(names.get(service.objective.name, "cost_per_rate" if per_hour is None else "cost"), load)
+    return Objective(names.get(service.objective.name, "cost_per_rate" if load is None else "cost"), max(1, load or 0))
 
 
 def fleet_problem(service: Service, ceilings: Sequence[Ceiling]) -> FleetProblem:

@@ -42,7 +42,7 @@ def promising(service: Service, tokens_per_s: int) -> Service:
     limits = service.objective.limits.model_copy(update={"tpot_ns": NS_PER_S // tokens_per_s, "request_ns": None})
     name = service.objective.name if service.objective.name == "throughput_per_gpu" else "throughput"
     objective = service.objective.model_copy(update={"name": name, "limits": limits})
-    workload = service.workload.model_copy(update={"requests_per_hour": None})
+    workload = service.workload.model_copy(update={"requests_per_hour": None, "concurrent_requests": None})
     return service.model_copy(update={"objective": objective, "workload": workload})
 
 

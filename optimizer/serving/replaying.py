@@ -11,7 +11,6 @@ from models.errors import InputError
 from models.fleet import ROLES
 from models.fleet_plan import FleetFile, worker_violations
 from models.service import Service
-from models.service_claim import SECONDS_PER_HOUR
 from models.units import NS_PER_S, PPM
 from optimizer.serving.arrivals import Arrival, Lengths, draw_poisson, mean_lengths, offered_per_s
 from optimizer.serving.asking import DEFAULT_UTILISATION_PPM, LEAST_PER_S, MOST_PER_S, MOST_REQUESTS, Asked
@@ -93,9 +92,9 @@ def _arrivals(service: Service, means: MeanField, origin: str, asked: Asked) -> 
     if asked.trace is not None:
         found = read_trace(asked.trace, service.workload.input_tokens)
         return Arrivals("trace", found, offered_per_s(found), asked.trace)
-    rate, per_hour = asked.requests_per_s, service.workload.requests_per_hour
-    if rate is None and asked.utilisation_ppm is None and per_hour is not None:
-        rate = per_hour / SECONDS_PER_HOUR
+    rate, load = asked.requests_per_s, service.load()
+    if rate is None and asked.utilisation_ppm is None and load is not None:
+        rate = load / NS_PER_S
     elif rate is None:
         rate = means.rate / NS_PER_S * (asked.utilisation_ppm or DEFAULT_UTILISATION_PPM) / PPM
     if not LEAST_PER_S <= rate <= MOST_PER_S:

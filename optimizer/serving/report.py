@@ -7,7 +7,7 @@ from models.evaluate import COST_MODEL_ASSUMPTIONS, EQUAL_SPLIT
 from models.fleet import ROLES, Tables, Yield, more_is_better
 from models.fleet_plan import Deployed, counted_rate, figures_of, memory_of, passes_of
 from models.service import SERVING_ASSUMPTIONS, Service
-from models.service_claim import SECONDS_PER_HOUR, Member, ServiceClaim, deployed, fleet_problem, fleet_yield
+from models.service_claim import Member, ServiceClaim, deployed, fleet_problem, fleet_yield
 from models.units import NS_PER_S, PPM, ceil_div
 from models.workers import Workers
 from optimizer.report import MIB, about_tables, outside_tables, percent
@@ -134,8 +134,7 @@ def fleet_json(service: Service, fleet: tuple[Member, ...], solved: Solved) -> J
 
 def queueing_json(service: Service, units: list[Unit], rate: int) -> Json:
     """Time to the first token with queues, by a formula, at the load or at all that is counted on; nulls where queues never end."""
-    per_hour = service.workload.requests_per_hour
-    load = rate / NS_PER_S if per_hour is None else per_hour / SECONDS_PER_HOUR
+    load = (service.load() or rate) / NS_PER_S
     found = waiting(units, load)
     mean, most = (None, None) if found is None else (round(found.ttft_mean_ns), round(found.ttft_p95_ns))
     return {"model": NAME, "requests_per_s": round(load, 6), "ttft_mean_ns": mean, "ttft_p95_ns": most}
