@@ -8,7 +8,8 @@ from models.cuts import Cut
 from models.workers import Figures, Level, Range, Workers
 
 WHOLE_CUT = -1  # all ranges of a worker together
-LEVELS: tuple[Level, ...] = ("floor", "quick", "exact")
+LEVELS: tuple[Level, ...] = ("floor", "quick")
+EXACT = len(LEVELS)  # the level after them: every split
 
 
 class Found(NamedTuple):
@@ -61,7 +62,7 @@ def best_among(workers: Workers, choice: Iterable[Cut], above: int = 0, spent: C
                 if bound > above:
                     heappush(heap, (-bound, place, r.low, r.high, 0))
             continue
-        if LEVELS[level] == "exact":
+        if level == EXACT:
             priced = _bound(workers, cut, low, high, level)
             assert priced is not None, "it was bounded before"
             return Found(cut, low, priced[1], priced[0])
@@ -81,12 +82,15 @@ def counted(cut: Cut, r: Range) -> int:
 
 def _bound(workers: Workers, cut: Cut, low: int, high: int, level: int) -> tuple[int, Figures] | None:
     """No batch from low to high has a higher rate than this, with the figures it rests on; None where none keeps the limits."""
-    times = workers.times(cut, low, LEVELS[level])
-    if isinstance(times, str):
-        return None
-    figures = workers.figures(cut, times, low, high)
-    if workers.broken(figures):
-        return None
+    if level == EXACT:
+        found = workers.best_split(cut, low)
+        if found is None:
+            return None
+        figures = found[1]
+    else:
+        figures = workers.figures(cut, workers.times(cut, low, LEVELS[level]), low, high)
+        if workers.broken(figures):
+            return None
     return figures.counted(workers.service.workload.utilisation_ppm(workers.role)), figures
 
 
@@ -107,7 +111,7 @@ def least_wait(workers: Workers, rule: str) -> Wait | None:
     heapify(heap)
     while heap:
         ns, n, level = heappop(heap)
-        if LEVELS[level] == "exact":
+        if level == EXACT:
             return Wait(ns, cuts[n])
         closer = _wait(workers, cuts[n], level + 1, rule)
         if closer is not None:
@@ -116,8 +120,6 @@ def least_wait(workers: Workers, rule: str) -> Wait | None:
 
 
 def _wait(workers: Workers, cut: Cut, level: int, rule: str) -> int | None:
-    times = workers.times(cut, 1, LEVELS[level])
-    if isinstance(times, str):
-        return None
-    figures = workers.figures(cut, times, 1, 1)
-    return figures.ttft_ns if rule == "ttft" else figures.tpot_ns
+    all_times = [split.times for split in workers.splits(cut, 1)] if level == EXACT else [workers.times(cut, 1, LEVELS[level])]
+    figures = (workers.figures(cut, times, 1, 1) for times in all_times)
+    return min((f.ttft_ns if rule == "ttft" else f.tpot_ns for f in figures), default=None)

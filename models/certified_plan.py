@@ -6,7 +6,7 @@ from pydantic import Field
 
 from models.packing import Natural
 from models.record import Record, StopAtFirst
-from models.strategy import DEGREES, ORDERS, Degree, Plan, Ranks, Redundant, Strategy
+from models.strategy import DEGREES, RANK_ORDER, Degree, Plan, Ranks, Redundant, Strategy
 
 
 class AllDegrees(Record):
@@ -28,7 +28,7 @@ class StatedPlan(Record):
     """A plan; stages and placement are null where none is meant in particular."""
 
     degrees: AllDegrees
-    order: Annotated[str, Field(pattern="^(" + "|".join(o.replace("|", r"\|") for o in ORDERS) + ")$")]
+    order: Annotated[str, Field(pattern=RANK_ORDER)]
     stages: Annotated[tuple[Degree, ...], StopAtFirst(), Field(max_length=1000)] | None
     placement: Annotated[tuple[Ranks, ...], StopAtFirst(), Field(max_length=1000)] | None
 

@@ -3,17 +3,17 @@
 from collections.abc import Iterator
 from typing import Annotated, NamedTuple
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from models.cuts import Cut
 from models.evaluate import evaluate, stage_memory
 from models.fleet import Role
-from models.passes import Passes
+from models.passes import Passes, Times
 from models.record import Name, Record, StopAtFirst
-from models.rules import strategy_violations, violations
-from models.strategy import Degree, Degrees, Plan, Ranks
+from models.rules import context_covers, slots, stages_cover, strategy_violations, violations
+from models.strategy import Degree, Degrees, Plan, Ranks, rank_order
 from models.violation import Violation
-from models.workers import Figures, Times, Workers
+from models.workers import MOST_BATCH, Figures, Workers
 
 WAITS = {"ttft": "the time to the first token", "tpot": "the time per output token", "request": "the time of a whole request"}
 
@@ -32,6 +32,8 @@ class WorkerFile(Record):
     )
     batch: Degree | None = Field(default=None, description="prompts or sequences of each data-parallel rank and micro-batch")
     chunks: Degree | None = Field(default=None, description="that a prompt is prefilled in")
+
+    _order_exists = field_validator("order")(rank_order)
 
 
 class FleetFile(Record):
@@ -102,27 +104,57 @@ def memory_of(workers: Workers, worker: Deployed) -> list[dict[str, int]]:
 
 
 def worker_violations(workers: Workers, worker: Deployed) -> list[Violation]:
-    """Every rule that one worker breaks: those of its pass, the limits on waits, and R21-R23."""
-    (cut, batch, plan), service = worker, workers.service
-    s = cut.strategy
-    passes, sequences = next(passes_of(workers, worker))
-    bounds = passes.of(sequences)
-    found = list(strategy_violations(bounds.instance, s))
-    if s.gpus not in workers.sizes:
-        sizes = ", ".join(map(str, workers.sizes[:12]))
-        sentence = f"a worker of {s.gpus} GPUs is neither an equal part of a scale-up domain nor whole domains; sizes are {sizes}"
-        found.append(Violation("worker_domain", sentence, s.gpus, workers.pool.scale_up_domain_gpus))
-    most = service.workers.max_sequences
-    if most is not None and batch * s.pp > most:
-        found.append(
-            Violation("in_flight", f"{batch * s.pp} sequences per data-parallel rank, at most {most} are allowed", batch * s.pp, most)
-        )
+    """Every rule that one worker breaks: those on what it is, and, where it can be laid out, memory and the limits on waits."""
+    found = [*worker_domain(workers, worker), *in_flight(workers, worker), *structural_violations(workers, worker)]
+    if is_whole(workers, worker):
+        passes, sequences = next(passes_of(workers, worker))
+        bounds = passes.of(sequences)
+        found += violations(bounds.instance, worker.plan, bounds.terms)
+        found += limit_violations(workers, figures_of(workers, worker))
+    return found
+
+
+def is_whole(workers: Workers, worker: Deployed) -> bool:
+    """Whether degrees, stages and placement fit together, so that the worker can be priced."""
+    return not any(True for _ in structural_violations(workers, worker))
+
+
+def structural_violations(workers: Workers, worker: Deployed) -> Iterator[Violation]:
+    """R1-R14 and R20 of its passes, and the numbers of chunks that the service lists."""
+    (cut, _, plan), broken = worker, False
+    for passes, sequences in passes_of(workers, worker):
+        i = passes.of(sequences).instance
+        short = None if passes is workers.sizing(cut) else context_covers(i, cut.strategy.cp)
+        found = strategy_violations(i, cut.strategy) if passes is workers.sizing(cut) else iter(() if short is None else (short,))
+        for violation in found:
+            broken = True
+            yield violation
     if cut.chunks not in workers.chunk_choice:
-        found.append(Violation("chunks", f"{cut.chunks} chunks are not among {', '.join(map(str, workers.chunk_choice[:12]))}", cut.chunks))
-    if found:
-        return found
-    found = violations(bounds.instance, plan, bounds.terms)
-    return found or list(limit_violations(workers, figures_of(workers, worker)))
+        listed = ", ".join(map(str, workers.chunk_choice[:12]))
+        yield Violation("chunks", f"{cut.chunks} chunks are not among {listed}", cut.chunks)
+    i = workers.sizing(cut).instance
+    if not broken:
+        yield from (v for v in (stages_cover(i, plan), slots(i, plan)) if v is not None)
+
+
+def worker_domain(workers: Workers, worker: Deployed) -> Iterator[Violation]:
+    """(R21) A worker's GPUs are an equal part of a scale-up domain, or whole domains."""
+    gpus = worker.cut.strategy.gpus
+    if gpus not in workers.sizes:
+        sizes = ", ".join(map(str, workers.sizes[:12])) or "none"
+        sentence = (
+            f"a worker of {gpus} GPUs is neither an equal part of a scale-up domain nor whole domains, or not listed; sizes are {sizes}"
+        )
+        yield Violation("worker_domain", sentence, gpus, workers.pool.scale_up_domain_gpus)
+
+
+def in_flight(workers: Workers, worker: Deployed) -> Iterator[Violation]:
+    """(R23) Sequences of a data-parallel rank, over all micro-batches, and the batch itself, are no more than there may be."""
+    held, most = worker.batch * worker.cut.strategy.pp, workers.service.workers.max_sequences
+    if most is not None and held > most:
+        yield Violation("in_flight", f"{held} sequences per data-parallel rank, at most {most} are allowed", held, most)
+    if worker.batch > MOST_BATCH:
+        yield Violation("in_flight", f"a batch of {worker.batch}, at most {MOST_BATCH} are priced", worker.batch, MOST_BATCH)
 
 
 def limit_violations(workers: Workers, figures: Figures) -> Iterator[Violation]:

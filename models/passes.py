@@ -1,11 +1,24 @@
 """Passes of one kind on one pool with any number of sequences, as a worker makes them."""
 
+from typing import NamedTuple
+
 from models.bounds import Bounds, Case
 from models.floors import Floors
 from models.instance import Instance
 from models.shape import Groups
 from models.strategy import Strategy, stage_ranges
 from models.units import ceil_div
+
+
+class Times(NamedTuple):
+    """Of the passes of one worker, ns."""
+
+    slowest_prefill: int
+    """of the slowest stage, one chunk of each prompt"""
+    sent_prefill: int
+    """from stage to stage"""
+    slowest_decode: int
+    sent_decode: int
 
 
 class Passes:

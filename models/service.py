@@ -32,6 +32,7 @@ SERVING_ASSUMPTIONS = (
 )
 
 SECONDS_PER_HOUR = 3600
+MOST_TOKENS = 10_000_000  # of a request
 OF_REQUESTS = {"*": "assumed: follows from the service's requests"}
 
 ServiceObjectiveName = Literal["throughput", "throughput_per_gpu", "cost", "gpus"]
@@ -117,6 +118,7 @@ class Service(Record):
     def _parts_fit(self) -> Self:
         if self.space.name != "folded" or self.space.replicas is not None or self.space.microbatches is not None:
             raise ValueError("workers are chosen in the folded space; write space.name folded and leave out replicas and microbatches")
+        self._check_choice()
         names = [pool.name for pool in self.cluster.pools]
         if len(set(names)) < len(names):
             raise ValueError("two pools have one name; give each its own")
@@ -138,6 +140,23 @@ class Service(Record):
             except ValidationError as error:
                 raise ValueError(error.errors()[0]["msg"].removeprefix("Value error, ")) from error
         return self
+
+    def _check_choice(self) -> None:
+        """Raises ValueError where no worker, or none that serves a request by itself or with others, can be meant."""
+        choice, asked = self.workers, self.workload
+        for name in ("roles", "chunks", "gpus"):
+            values = getattr(choice, name)
+            if values is not None and len(set(values)) < len(values):
+                raise ValueError(f"workers.{name} lists a value twice; list each once")
+        alone = [role for role in ("prefill", "decode") if role in choice.roles]
+        if len(alone) == 1 and "aggregated" not in choice.roles:
+            raise ValueError(
+                f"workers.roles: {alone[0]} workers alone serve no request; add the other of prefill and decode, or aggregated"
+            )
+        if not chunk_numbers(self):
+            raise ValueError("workers.chunks: in each of these numbers of chunks some are empty; add 1")
+        if asked.input_tokens + asked.output_tokens > MOST_TOKENS:
+            raise ValueError(f"workload.input_tokens and output_tokens are more than {MOST_TOKENS} together; shorten the requests")
 
     @property
     def gpus(self) -> int:

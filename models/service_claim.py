@@ -4,7 +4,7 @@ The ceilings say, for every pool and role, how much no worker of so many GPUs yi
 best fleet is that of `models.fleet`; the fleet listed is priced as it stands, worker by worker, and put onto its GPUs.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Annotated, Literal, NamedTuple
 
 from pydantic import Field
@@ -103,6 +103,8 @@ def examine_service(claim: ServiceClaim) -> None:
             raise Refused(f"the fleet yields {found.rate}, which is below the load", "claim.fleet")
         if value_of_fleet(problem, found) != claim.value:
             raise Refused(f"the fleet has the value {value_of_fleet(problem, found)}", "claim.value")
+    if claim.value is not None and claim.bound is not None and _is_better(problem, claim.value, claim.bound):
+        raise Refused("the fleet is better than the bound", "claim.bound")
     _examine_ceilings(claim)
     tables = Tables(problem)
     best = best_value(problem, tables.joint(), tables)
@@ -111,8 +113,12 @@ def examine_service(claim: ServiceClaim) -> None:
             raise Refused("no fleet reaches the load, so none is bounded", "claim.bound")
     elif claim.bound is None:
         raise Refused("a fleet at the ceilings reaches the load", "claim.bound")
-    elif (best > claim.bound) if more_is_better(problem) else (best < claim.bound):
+    elif _is_better(problem, best, claim.bound):
         raise Refused(f"a fleet at the ceilings has the value {best}", "claim.bound")
+
+
+def _is_better(problem: FleetProblem, value: int, than: int) -> bool:
+    return value > than if more_is_better(problem) else value < than
 
 
 def _examine_ceilings(claim: ServiceClaim) -> None:
@@ -185,12 +191,27 @@ def examine_places(pool: Pool, places: Sequence[tuple[int, int]]) -> None:
 
 
 def examine_replicas(service: Service, fleet: Sequence[Member]) -> None:
-    """(R25 min_workers) Every role in use begins on as many nodes as are asked for. Raises Refused."""
+    """(R25 min_workers) Every role in use has as many workers as are asked for, no two of which share a node. Raises Refused."""
     least = service.objective.limits.min_workers
     for role in ROLES:
-        places = [(m.pool, first // service.cluster.pools[m.pool].gpus_per_node) for m in fleet if m.role == role for first in m.first_gpus]
-        if places and len(set(places)) < least:
-            raise Refused(f"{role} workers lie on {len(set(places))} nodes, at least {least} are asked for", "claim.fleet")
+        spans = [_nodes(service.cluster.pools[m.pool], m, first) for m in fleet if m.role == role for first in m.first_gpus]
+        apart = nodes_apart(spans)
+        if spans and apart < least:
+            raise Refused(f"{apart} {role} workers on nodes of their own, at least {least} are asked for", "claim.fleet")
+
+
+def _nodes(pool: Pool, member: Member, first: int) -> tuple[str, int, int]:
+    """The pool, the first and the last node of a worker."""
+    return pool.name, first // pool.gpus_per_node, (first + member.plan.strategy.gpus - 1) // pool.gpus_per_node
+
+
+def nodes_apart(spans: Iterable[tuple[str, int, int]]) -> int:
+    """The most workers of which no two share a node: as many nodes must fail before none is left (intervals: the first to end is taken)."""
+    found, ends = 0, dict[str, int]()
+    for pool, first, last in sorted(spans, key=lambda span: span[2]):
+        if first > ends.get(pool, -1):
+            found, ends[pool] = found + 1, last
+    return found
 
 
 def lists(claim: ServiceClaim, stated: FleetFile) -> bool:

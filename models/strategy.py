@@ -14,6 +14,8 @@ DEGREES = ("tp", "cp", "dp", "pp", "etp", "ep", "edp", "replicas", "microbatches
 DEFAULT_ORDER = "tp-cp-dp|etp-ep-edp"
 ORDERS = tuple(f"{'-'.join(a)}|{'-'.join(e)}" for a in permutations(("tp", "cp", "dp")) for e in permutations(("etp", "ep", "edp")))
 
+RANK_ORDER = "^(" + "|".join(order.replace("|", r"\|") for order in ORDERS) + ")$"
+
 
 class Strategy(NamedTuple):
     """Degrees, micro-batches, rank order and redundant slots. What was chosen, not what it costs.
@@ -85,6 +87,13 @@ Held = Annotated[tuple[Annotated[int, Field(ge=0, le=4095)], ...], StopAtFirst()
 Ranks = Annotated[tuple[Held, ...], StopAtFirst()]
 
 
+def rank_order(order: str | None) -> str | None:
+    """The order, where there is such a one. Raises ValueError."""
+    if order is not None and order not in ORDERS:
+        raise ValueError(f'not a rank order; write one such as "{DEFAULT_ORDER}"')
+    return order
+
+
 class PlanFile(Record):
     """A plan as a user writes it: only `degrees` is needed; the rest is chosen best when absent."""
 
@@ -98,12 +107,7 @@ class PlanFile(Record):
         default=None, max_length=1000, description="experts of each EP rank, for each MoE layer"
     )
 
-    @field_validator("order")
-    @classmethod
-    def _order_exists(cls, order: str | None) -> str | None:
-        if order is not None and order not in ORDERS:
-            raise ValueError(f'not a rank order; write one such as "{DEFAULT_ORDER}"')
-        return order
+    _order_exists = field_validator("order")(rank_order)
 
 
 class Plan(NamedTuple):

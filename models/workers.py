@@ -9,21 +9,21 @@ from copy import copy
 from functools import cached_property
 from typing import Literal, NamedTuple
 
-from models.bounds import Solution
 from models.cuts import Cut, every_cut, worker_sizes
 from models.fleet import Role
-from models.passes import Passes
+from models.passes import Passes, Times
 from models.rules import context_covers, strategy_violations
 from models.service import Service, chunk_numbers, chunk_tokens, decode_pass, prefill_pass
 from models.serving import cache_ns, chunked_ns, cycle_ns, per_giga_second, token_ns
+from models.splits import Stages, fastest_stages, unbeaten_stages
 from models.strategy import Strategy
 from models.units import PPM, ceil_div
 from models.violation import Violation
 
-MOST_BATCH = 65_536  # sequences per data-parallel rank and micro-batch
+MOST_BATCH = 4_096  # sequences per data-parallel rank and micro-batch
 FLOOR_BITS = 5  # of a batch that the floor of its times looks at: few batches are shared by all workers
-Level = Literal["floor", "quick", "exact"]
-"""How closely times are bounded: computation alone; with communication, an even split; the best split."""
+Level = Literal["floor", "quick"]
+"""How closely times are bounded: computation alone; with communication, an even split."""
 
 
 class Range(NamedTuple):
@@ -35,15 +35,11 @@ class Range(NamedTuple):
     """of each data-parallel rank, requests in 10**9 s that are counted on, at most"""
 
 
-class Times(NamedTuple):
-    """Of the passes of one worker, ns."""
+class Split(NamedTuple):
+    """Layers per stage, and the times that follow."""
 
-    slowest_prefill: int
-    """of the slowest stage, one chunk of each prompt"""
-    sent_prefill: int
-    """from stage to stage"""
-    slowest_decode: int
-    sent_decode: int
+    stages: Stages
+    times: Times
 
 
 class Figures(NamedTuple):
@@ -118,7 +114,7 @@ class Workers:
         """Every worker of so many GPUs but for its batch."""
         if gpus not in self._cuts:
             every = every_cut(self.decode(1).instance, gpus, self.chunk_choice)
-            self._cuts[gpus] = tuple(cut for cut in every if not self._context_short(cut.strategy.cp, cut.chunks))
+            self._cuts[gpus] = tuple(cut for cut in every if not self.context_short(cut.strategy.cp, cut.chunks))
         return self._cuts[gpus]
 
     @property
@@ -126,7 +122,7 @@ class Workers:
         """How many workers there are, each of any batch."""
         return sum(len(self.cuts(gpus)) for gpus in self.sizes)
 
-    def _context_short(self, cp: int, chunks: int) -> bool:
+    def context_short(self, cp: int, chunks: int) -> bool:
         passes = {"prefill": (self.prefill,), "decode": (self.decode,), "aggregated": (self.prefill, self.decode)}[self.role]
         return any(context_covers(kind(chunks).instance, cp) for kind in passes)
 
@@ -163,24 +159,20 @@ class Workers:
         while low <= most:
             high = min(most, low + low // 4)
             times = self.times(alone, low, "floor")
-            assert not isinstance(times, str), "floors break no rule"
             figures = self.figures(alone, times, low, high)
             if self.broken(figures):
                 return
             yield Range(low, high, figures.counted(share_ppm))
             low = high + 1
 
-    def times(self, cut: Cut, batch: int, level: Level) -> Times | str:
-        """The times of a worker's passes, or at `floor` and `quick` no more than those; the rule that it breaks at `exact`."""
+    def times(self, cut: Cut, batch: int, level: Level) -> Times:
+        """No more than the times of a worker's passes, whatever its split."""
+        return self._times(cut, batch, level, None)
+
+    def _times(self, cut: Cut, batch: int, level: Level, stages: Stages | None) -> Times:
         s, n = cut.strategy, cut.chunks
         own = batch if self.role == "prefill" else 1  # an aggregated worker prefills one prompt per rank at a time
         prefill, decode = (0, 0), (0, 0)
-        stages: tuple[int, ...] | None = None
-        if level == "exact":
-            solution = self.solution(cut, batch)
-            if isinstance(solution, str):
-                return solution
-            stages = solution.split.stages
         sent = level != "floor" and s.pp > 1
         if self.role != "prefill":
             decode = self._slowest(self.decode(n), s, batch, level, stages), self.decode(n).sent_ns(s, batch) if sent else 0
@@ -188,17 +180,27 @@ class Workers:
             prefill = self._slowest(self.prefill(n), s, own, level, stages), self.prefill(n).sent_ns(s, own) if sent else 0
         return Times(*prefill, *decode)
 
+    def splits(self, cut: Cut, batch: int) -> tuple[Split, ...]:
+        """The splits to choose from, the fastest or those that none beats, each with its times; none where none fits."""
+        s = cut.strategy
+        if self.role == "aggregated" and s.pp > 1:
+            found = unbeaten_stages(self.decode(cut.chunks), self.prefill(cut.chunks), s, batch)
+        else:
+            fastest = fastest_stages(self.sizing(cut), s, batch)
+            found = fastest if isinstance(fastest, str) else (fastest,)
+        return () if isinstance(found, str) else tuple(Split(stages, self._times(cut, batch, "quick", stages)) for stages in found)
+
+    def best_split(self, cut: Cut, batch: int) -> tuple[Split, Figures] | None:
+        """The split of the highest rate among those that keep the limits; None where none does."""
+        priced = [(split, self.figures(cut, split.times, batch, batch)) for split in self.splits(cut, batch)]
+        return max(((s, f) for s, f in priced if not self.broken(f)), key=lambda sf: sf[1].rank_rate, default=None)
+
     def broken_rules(self, s: Strategy) -> Iterator[Violation]:
         """The rules on strategies that a worker breaks, whatever its batch."""
         passes = self.prefill(1) if self.role == "prefill" else self.decode(1)
         return strategy_violations(passes.of(s.dp * s.pp).instance, s)
 
-    def solution(self, cut: Cut, batch: int) -> Solution | str:
-        """The best split of a worker: of a prefill worker's pass, of any other one's decode step; or the rule that none keeps."""
-        s = cut.strategy
-        return self.sizing(cut).of(batch * s.dp * s.pp).exact(s)
-
-    def _slowest(self, passes: Passes, s: Strategy, batch: int, level: Level, stages: tuple[int, ...] | None) -> int:
+    def _slowest(self, passes: Passes, s: Strategy, batch: int, level: Level, stages: Stages | None) -> int:
         if stages is not None:
             return passes.slowest_on(s, batch, stages)
         if level == "quick":

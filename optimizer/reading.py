@@ -16,6 +16,7 @@ from optimizer.catalogued import resolve, spell_out
 from optimizer.measuring.attaching import attach_tables
 from optimizer.settings import set_path
 
+KINDS = ("prefill", "decode", "serving")
 MAX_FILE_BYTES = 5_000_000
 MAX_FIELDS = 10_000  # of one object
 MAX_DEPTH = 40  # levels of nesting, as in YAML
@@ -126,6 +127,11 @@ def read_record(path: Path, record: type[R], overrides: Sequence[str] = ()) -> R
 def read_problem(path: Path, overrides: Sequence[str] = ()) -> Instance | Service:
     """An instance file: a service where its workload is `serving`. Raises InputError with one sentence."""
     data = read_with_overrides(path, overrides)
+    workload = data.get("workload") if isinstance(data, dict) else None
+    kind = workload.get("kind") if isinstance(workload, dict) else None
+    if isinstance(workload, dict) and kind not in KINDS:
+        said = "missing" if kind is None else json.dumps(kind)[:60]
+        raise InputError(f"{path}: workload.kind: {said}; write one of {', '.join(KINDS)}")
     return validate(data, Service, str(path)) if _is_serving(data) else validate(data, Instance, str(path))
 
 

@@ -19,7 +19,7 @@ from optimizer.fleets.solve import solve_fleet
 from optimizer.reading import read_record
 from optimizer.search import Options
 from optimizer.serving.front import knee, points, promising, undominated
-from optimizer.serving.places import Wanted, place_workers
+from optimizer.serving.places import Piece, place_workers
 from optimizer.serving.run import solve
 
 INSTANCES = Path(__file__).resolve().parent.parent / "instances"
@@ -104,10 +104,10 @@ def test_sizes_that_divide_each_other_fit_wherever_their_sum_does(domain: int) -
     for _ in range(200):
         pool = pool_of(rng.randint(1, 6), domain)
         sizes = [g for g in range(1, pool.gpus + 1) if (domain % g == 0 or g % domain == 0)]
-        wanted, left = list[Wanted](), pool.gpus
+        wanted, left = list[Piece](), pool.gpus
         while left and len(wanted) < 12:
             gpus = rng.choice([g for g in sizes if g <= left])
-            wanted.append(Wanted(gpus, len(wanted), rng.choice(["prefill", "decode"])))
+            wanted.append(Piece(gpus, len(wanted), rng.choice(["prefill", "decode"])))
             left -= gpus
         if any(w.gpus > domain for w in wanted):  # whole domains first, so that parts fill what is left
             wanted = [w for w in wanted if w.gpus <= domain or w.gpus % domain == 0]
@@ -125,7 +125,7 @@ def test_places_that_overlap_or_tear_a_domain_are_refused() -> None:
 
 
 def test_roles_are_spread_over_nodes() -> None:
-    wanted = [Wanted(2, 0, "prefill"), Wanted(2, 0, "prefill"), Wanted(2, 1, "decode"), Wanted(2, 1, "decode")]
+    wanted = [Piece(2, 0, "prefill"), Piece(2, 0, "prefill"), Piece(2, 1, "decode"), Piece(2, 1, "decode")]
     places = place_workers(pool_of(2, 4), wanted)
     assert places is not None
     assert all({first // 4 for first in firsts} == {0, 1} for firsts in places.values())

@@ -64,7 +64,9 @@ def settle(workers: Workers, cut: Cut, batch: int, stated: WorkerFile | None = N
         found = Completion(bounds.instance, bounds.terms).complete(bounds, s)
         plan = None if isinstance(found, str) or found[1] is None else found[1].plan
         if plan is not None:
-            return Deployed(cut, batch, plan._replace(stages=stages or plan.stages, placement=placement or plan.placement))
+            best = workers.best_split(cut, batch)
+            split = stages or (best[0].stages if best else plan.stages)
+            return Deployed(cut, batch, plan._replace(stages=split, placement=placement or plan.placement))
     ep = s.ep if arch.experts and arch.experts % s.ep == 0 else 1
     redundant = 0 if redundant_slots(workers.decode(1).instance, ep, s.redundant) else s.redundant
     even = complete_stages(arch.layer_count, s.pp) if s.pp <= arch.layer_count else ()

@@ -9,7 +9,7 @@ from typing import Any
 
 from models.ceilings import best_worker, least_wait
 from models.fleet import Yield
-from models.fleet_plan import Deployed, FleetFile, breakdown_of, counted_rate, figures_of, limit_violations, worker_violations
+from models.fleet_plan import Deployed, FleetFile, breakdown_of, counted_rate, figures_of, is_whole, limit_violations, worker_violations
 from models.service import Service
 from models.service_claim import fleet_problem, fleet_yield
 from models.workers import Workers
@@ -52,7 +52,7 @@ def _run(command: str, service: Service, plan: Path, options: Options, files: Fi
 
 def _verdict_json(service: Service, j: Judgement) -> Json:
     problem = fleet_problem(service, j.best.ceilings)
-    workers = [worker_json(u.workers, u.worker, u.copies) if _is_whole(j, n) else _named(u) for n, u in enumerate(j.units)]
+    workers = [worker_json(u.workers, u.worker, u.copies) if is_whole(u.workers, u.worker) else _named(u) for u in j.units]
     plan: Json = {"workers": workers, "metrics": None}
     if j.members is not None:
         plan["metrics"] = fleet_metrics(service, fleet_yield(service, j.members), workers)
@@ -74,14 +74,6 @@ def _verdict_json(service: Service, j: Judgement) -> Json:
 def loss_pct(value: int, best: int) -> float:
     """How far a value is from the best, per cent of the best."""
     return round(float(100 * abs(Fraction(best - value, best))), 2) if best else 0.0
-
-
-def _is_whole(j: Judgement, n: int) -> bool:
-    """Whether worker `n` can be priced."""
-    unit = j.units[n]
-    return not any(b.worker == n and b.violation.rule not in ("ttft", "tpot", "request", "memory", "in_flight") for b in j.broken) and bool(
-        unit.worker.plan.stages
-    )
 
 
 def _named(unit: Unit) -> Json:

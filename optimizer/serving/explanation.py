@@ -27,6 +27,9 @@ def _verdict(r: Json) -> list[str]:
     if r["status"] == "INFEASIBLE":
         lines = [f"INFEASIBLE: {name}: the fleet breaks {len(r['broken'])} rule{'s' if len(r['broken']) > 1 else ''}"]
         lines += [f"  {_who(r, b)}{b['rule']}: {b['sentence']}" for b in r["broken"]]
+    elif m is None:
+        said = "no way was found to lay its workers out with domains whole (R22) and replicas on nodes of their own (R25)"
+        lines = [f"UNKNOWN: {name}: {said}"]
     else:
         rate = f"{m['tokens_per_s']:,.1f} tokens/s, {m['tokens_per_s_per_gpu']:,.2f} for each GPU, {m['gpus_idle']} idle"
         said = {

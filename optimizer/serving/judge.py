@@ -3,16 +3,16 @@
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from models.fleet import more_is_better, serves, value_of_fleet
+from models.fleet import ROLES, more_is_better, serves, value_of_fleet
 from models.fleet_plan import FleetFile, worker_violations
 from models.packing import Refused
 from models.service import Service
-from models.service_claim import Member, ServiceClaim, examine_places, examine_replicas, fleet_problem, fleet_yield
+from models.service_claim import Member, ServiceClaim, examine_replicas, fleet_problem, fleet_yield
 from models.violation import Violation
 from optimizer.certify import stated
 from optimizer.search import Options
 from optimizer.serving.deployment import Unit, complete
-from optimizer.serving.places import Wanted, place_workers
+from optimizer.serving.places import Piece, place_workers
 from optimizer.serving.run import solve
 from optimizer.serving.solve import Solved
 
@@ -31,7 +31,7 @@ class Judgement(NamedTuple):
     """OPTIMAL, NOT_OPTIMAL, INFEASIBLE or UNKNOWN"""
     units: tuple[Unit, ...]
     members: tuple[Member, ...] | None
-    """with their places; None where a rule is broken"""
+    """with their places; None where a rule is broken, or no places were found that keep R22 and R25"""
     broken: tuple[Broken, ...]
     value: int | None
     solved: Solved
@@ -45,14 +45,13 @@ def judge_fleet(service: Service, stated_fleet: FleetFile, origin: str, options:
     pools = [_pool_index(service, unit) for unit in units]
     broken = [Broken(n, v) for n, unit in enumerate(units) for v in worker_violations(unit.workers, unit.worker)]
     broken += [Broken(None, v) for v in _too_many(service, units, pools)]
+    broken += [Broken(None, v) for v in _too_few(service, units)]
     members = None if broken else _placed(service, units, pools)
-    if members is None and not broken:
-        broken.append(Broken(None, Violation("pool", "the workers' GPUs cannot be laid out within scale-up domains, the largest first")))
     if members is not None:
-        broken += [Broken(None, v) for v in _together(service, members)]
+        broken += [Broken(None, v) for v in _too_slow(service, members)]
     solved, claim = solve(service, options, progress)
     if broken or members is None:
-        return Judgement("INFEASIBLE", units, None, tuple(broken), None, solved, claim)
+        return Judgement("INFEASIBLE" if broken else "UNKNOWN", units, None, tuple(broken), None, solved, claim)
     problem = fleet_problem(service, claim.ceilings)
     value = value_of_fleet(problem, fleet_yield(service, members))
     better = claim.value is not None and (claim.value > value if more_is_better(problem) else claim.value < value)
@@ -76,16 +75,29 @@ def _too_many(service: Service, units: Sequence[Unit], pools: Sequence[int]) -> 
     return found
 
 
+def _too_few(service: Service, units: Sequence[Unit]) -> list[Violation]:
+    """(R25 min_workers) As many workers of every role in use as are asked for, and as many nodes."""
+    found, least = [], service.objective.limits.min_workers
+    nodes = sum(-(-pool.gpus // pool.gpus_per_node) for pool in service.cluster.pools)
+    for role in ROLES:
+        have = min(sum(unit.copies for unit in units if unit.workers.role == role), nodes)
+        if 0 < have < least:
+            sentence = f"{have} {role} workers on nodes of their own at most, at least {least} are asked for"
+            found.append(Violation("min_workers", sentence, least, have))
+    return found
+
+
 def _placed(service: Service, units: Sequence[Unit], pools: Sequence[int]) -> tuple[Member, ...] | None:
+    """The workers with places that keep R22 and R25; None where none were found."""
     places = dict[int, list[int]]()
     for p, pool in enumerate(service.cluster.pools):
         kinds = [(n, unit) for n, (unit, at) in enumerate(zip(units, pools, strict=True)) if at == p]
-        wanted = [Wanted(unit.worker.plan.strategy.gpus, n, unit.workers.role) for n, unit in kinds for _ in range(unit.copies)]
-        found = place_workers(pool, wanted)
+        wanted = [Piece(unit.worker.plan.strategy.gpus, n, unit.workers.role) for n, unit in kinds for _ in range(unit.copies)]
+        found = place_workers(pool, wanted, service.objective.limits.min_workers)
         if found is None:
             return None
         places |= found
-    return tuple(
+    members = tuple(
         Member(
             pool=at,
             role=unit.workers.role,
@@ -96,18 +108,16 @@ def _placed(service: Service, units: Sequence[Unit], pools: Sequence[int]) -> tu
         )
         for n, (unit, at) in enumerate(zip(units, pools, strict=True))
     )
-
-
-def _together(service: Service, members: tuple[Member, ...]) -> list[Violation]:
-    """(R19 rate, R25 min_workers) What the fleet as a whole must keep."""
-    for p, pool in enumerate(service.cluster.pools):
-        examine_places(pool, [(m.plan.strategy.gpus, first) for m in members if m.pool == p for first in m.first_gpus])
     try:
         examine_replicas(service, members)
-        found = fleet_yield(service, members)
-    except Refused as refusal:
-        return [Violation("min_workers", refusal.reason)]
-    problem = fleet_problem(service, ())
+    except Refused:
+        return None
+    return members
+
+
+def _too_slow(service: Service, members: tuple[Member, ...]) -> list[Violation]:
+    """(R19 rate) The fleet serves the load."""
+    problem, found = fleet_problem(service, ()), fleet_yield(service, members)
     if serves(problem, found.rate):
         return []
     sentence = f"the fleet serves {found.rate} requests in 10^9 s, at least {problem.load} are asked for"

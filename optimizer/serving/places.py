@@ -1,13 +1,14 @@
-"""The workers of a fleet on the GPUs of their pools."""
+"""The workers of a fleet on the GPUs of their pools: whole domains first and spread over nodes; where that fails, by integer program."""
 
-from collections import Counter
 from collections.abc import Sequence
+from itertools import groupby
 from typing import NamedTuple
 
 from models.cluster import Pool
+from models.service_claim import nodes_apart
 
 
-class Wanted(NamedTuple):
+class Piece(NamedTuple):
     """One worker that needs a place."""
 
     gpus: int
@@ -16,28 +17,54 @@ class Wanted(NamedTuple):
     role: str
 
 
-def place_workers(pool: Pool, wanted: Sequence[Wanted]) -> dict[int, list[int]] | None:
-    """The first GPU of each worker, by kind; None where the largest first do not fit.
+def place_workers(pool: Pool, wanted: Sequence[Piece], apart: int = 1) -> dict[int, list[int]] | None:
+    """The first GPU of each worker, by kind; `apart` of each role, or all it has, on nodes of their own where that was found possible.
 
-    Whole domains first, then parts of domains, each where the fewest of its role are. Sizes that divide each other always fit.
+    None where no way to lay them out was found.
     """
+    pieces = sorted(wanted, key=lambda w: (-w.gpus, w.kind))
+    greedy = _largest_first(pool, pieces)
+    if greedy is None or not _are_apart(pool, pieces, greedy, apart):
+        from optimizer.encoding.places_model import propose_places  # loads the solver
+
+        solved = propose_places(pool, pieces, apart)
+        if solved is None and greedy is None and apart > 1:
+            solved = propose_places(pool, pieces, 1)
+        greedy = solved or greedy
+    if greedy is None:
+        return None
+    found = sorted((piece.kind, first) for piece, first in zip(pieces, greedy, strict=True))
+    return {kind: [first for _, first in each] for kind, each in groupby(found, key=lambda kf: kf[0])}
+
+
+def _are_apart(pool: Pool, pieces: Sequence[Piece], firsts: Sequence[int], apart: int) -> bool:
+    each = pool.gpus_per_node
+    for role in {piece.role for piece in pieces} if apart > 1 else ():
+        spans = [("", f // each, (f + p.gpus - 1) // each) for p, f in zip(pieces, firsts, strict=True) if p.role == role]
+        if nodes_apart(spans) < min(apart, len(spans)):
+            return False
+    return True
+
+
+def _largest_first(pool: Pool, pieces: Sequence[Piece]) -> list[int] | None:
+    """Each where the fewest of its role are, the first GPU of each; sizes that divide each other always fit."""
     domain = min(pool.scale_up_domain_gpus, pool.gpus)
     ends = [min(start + domain, pool.gpus) for start in range(0, pool.gpus, domain)]
-    free = [end - n * domain for n, end in enumerate(ends)]
-    first, roles = dict[int, list[int]](), [Counter[str]() for _ in free]
-    for worker in sorted(wanted, key=lambda w: (-w.gpus, w.kind)):
-        whole = -(-worker.gpus // domain)
-        starts = [n for n in range(len(free) - whole + 1) if _fits(free, n, worker.gpus, domain)]
+    free, firsts = [end - n * domain for n, end in enumerate(ends)], list[int]()
+    counts = dict[tuple[str, int], int]()
+    for piece in pieces:
+        whole = -(-piece.gpus // domain)
+        starts = [n for n in range(len(free) - whole + 1) if _fits(free, n, piece.gpus, domain)]
         if not starts:
             return None
-        at = min(starts, key=lambda n: (roles[n][worker.role], n))
-        first.setdefault(worker.kind, []).append(ends[at] - free[at])
-        left = worker.gpus
+        firsts.append(min((ends[n] - free[n] for n in starts), key=lambda f: (counts.get((piece.role, f // pool.gpus_per_node), 0), f)))
+        at, left = firsts[-1] // domain, piece.gpus
         for n in range(at, at + whole):
             left -= (taken := min(left, free[n]))
             free[n] -= taken
-            roles[n][worker.role] += 1
-    return {kind: sorted(gpus) for kind, gpus in first.items()}
+        for node in range(firsts[-1] // pool.gpus_per_node, (firsts[-1] + piece.gpus - 1) // pool.gpus_per_node + 1):
+            counts[piece.role, node] = counts.get((piece.role, node), 0) + 1
+    return firsts
 
 
 def _fits(free: Sequence[int], at: int, gpus: int, domain: int) -> bool:

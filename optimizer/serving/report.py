@@ -181,7 +181,13 @@ def service_search_json(solved: Solved, claim: ServiceClaim, proof: Json, seed: 
 
 
 def _why_infeasible(solved: Solved, claim: ServiceClaim) -> Json:
-    """The most that any fleet yields; where that is nothing, the least waits."""
+    """The most that any fleet yields; where that is nothing, why, or the least waits."""
     problem = fleet_problem(solved.service, claim.ceilings).model_copy(update={"load": 0, "objective": "rate"})
     most = Tables(problem).joint()[-1]
-    return {"most_requests_per_s": per_second(most)} if most else {"closest": closest(solved)}
+    if most:
+        return {"most_requests_per_s": per_second(most)}
+    if not all(workers.size for workers in solved.workers.values()) and not any(c.rate for c in claim.ceilings):
+        return {"why": "no worker has the sizes and degrees that are listed"}
+    if Tables(problem.model_copy(update={"least_workers": 1})).joint()[-1]:
+        return {"why": f"there is no room for {problem.least_workers} workers of every role"}
+    return {"closest": closest(solved)}

@@ -1,9 +1,10 @@
 """The best fleet of a service: the best worker of every size, then the best mix of them, then places for it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from models.ceilings import Found, Stopped, best_worker, never
-from models.fleet import ROLES, Chosen, FleetProblem, Role, Tables, best_value, value_of_fleet
+from models.cluster import MAX_GPUS
+from models.fleet import ROLES, Chosen, FleetProblem, Role, Tables, Worker, best_value, more_is_better, value_of_fleet
 from models.packing import Refused
 from models.service import Service
 from models.service_claim import Ceiling, Member, ServiceClaim, fleet_problem, fleet_yield, refuse_too_many
@@ -11,12 +12,13 @@ from models.workers import Workers
 from optimizer.certify import stated
 from optimizer.fleets.solve import solve_fleet
 from optimizer.serving.deployment import settle
-from optimizer.serving.places import Wanted, place_workers
+from optimizer.serving.places import Piece, place_workers
 
 Best = dict[tuple[int, Role, int], Found]
 """The best worker by pool, role and GPUs, where it beats every mix of smaller ones."""
 
 
+MOST_ATTEMPTS = 30  # fleets tried where the best cannot be laid out
 Propose = Callable[[FleetProblem], tuple[Chosen, ...] | None]
 
 
@@ -75,11 +77,41 @@ class Solved:
             bounded = fleet_problem(self.service, self.ceilings)
             tables = Tables(bounded)
             bound = best_value(bounded, tables.joint(), tables)
-        fleet = chosen.fleet if propose is None else propose(problem)
-        if fleet is None:
-            return self._claimed(None, None, bound)
-        members = self._members([(real[c.worker], c.count) for c in fleet])
-        return self._claimed(members, None if members is None else self._value(problem, members), bound)
+        if propose is not None:
+            fleet = propose(problem)
+            return self._laid_out(problem, real, fleet, bound) or self._claimed(None, None, bound)
+        first = self._laid_out(problem, real, chosen.fleet, bound)
+        if first is not None or chosen.fleet is None:
+            return first or self._claimed(None, None, bound)
+        return self._without_some(problem, real, chosen.fleet, bound)
+
+    def _laid_out(
+        self, problem: FleetProblem, real: Sequence[Ceiling], fleet: tuple[Chosen, ...] | None, bound: int | None
+    ) -> ServiceClaim | None:
+        """The claim about a fleet; None where there is none, or no way to lay it out was found."""
+        members = None if fleet is None else self._members([(real[c.worker], c.count) for c in fleet])
+        value = None if members is None else self._value(problem, members)
+        return None if value is None else self._claimed(members, value, bound)
+
+    def _without_some(self, problem: FleetProblem, real: Sequence[Ceiling], best: tuple[Chosen, ...], bound: int | None) -> ServiceClaim:
+        """The best fleet found that can be laid out, where the best of all could not: without one or two of its kinds of worker."""
+        waiting: list[tuple[frozenset[int], tuple[Chosen, ...]]] = [(frozenset(), best)]
+        tried, found = {frozenset[int]()}, list[ServiceClaim]()
+        while waiting and len(tried) <= MOST_ATTEMPTS:
+            without, fleet = waiting.pop(0)
+            for banned in (without | {c.worker} for c in fleet):
+                if banned in tried or len(banned) > 2:
+                    continue
+                tried.add(banned)
+                left = problem.model_copy(update={"workers": tuple(_idle(w) if n in banned else w for n, w in enumerate(problem.workers))})
+                other = solve_fleet(left).fleet
+                claim = self._laid_out(problem, real, other, bound)
+                if claim is not None:
+                    found.append(claim)
+                elif other is not None:
+                    waiting.append((banned, other))
+        ranked = sorted(found, key=lambda c: c.value or 0, reverse=more_is_better(problem))
+        return ranked[0] if ranked else self._claimed(None, None, bound)
 
     def _claimed(self, fleet: tuple[Member, ...] | None, value: int | None, bound: int | None) -> ServiceClaim:
         fleet = fleet if value is not None else None
@@ -94,10 +126,10 @@ class Solved:
 
     def _members(self, chosen: list[tuple[Ceiling, int]]) -> tuple[Member, ...] | None:
         """The workers with their plans and places; None where they do not fit."""
-        places = dict[int, list[int]]()
+        places, least = dict[int, list[int]](), self.service.objective.limits.min_workers
         for p, pool in enumerate(self.service.cluster.pools):
             kinds = [(n, c, count) for n, (c, count) in enumerate(chosen) if c.pool == p]
-            found = place_workers(pool, [Wanted(c.gpus, n, c.role) for n, c, count in kinds for _ in range(count)])
+            found = place_workers(pool, [Piece(c.gpus, n, c.role) for n, c, count in kinds for _ in range(count)], least)
             if found is None:
                 return None
             places |= found
@@ -108,3 +140,8 @@ class Solved:
         worker = settle(self.workers[ceiling.pool, ceiling.role], found.cut, found.batch)
         plan = stated(*worker.plan)
         return Member(pool=ceiling.pool, role=ceiling.role, plan=plan, chunks=found.cut.chunks, batch=found.batch, first_gpus=first_gpus)
+
+
+def _idle(worker: Worker) -> Worker:
+    """A worker that no fleet has: it yields nothing on more GPUs than there are."""
+    return worker.model_copy(update={"rate": 0, "gpus": MAX_GPUS})

@@ -78,9 +78,11 @@ def _queues(q: Json) -> str:
 def _without_fleet(r: Json) -> list[str]:
     name = r["instance"]["name"]
     if r["status"] == "UNKNOWN":
-        return [
-            f"UNKNOWN: {name}: no fleet found within the effort; none does better than {r['objective']['bound']} {r['objective']['unit']}"
-        ]
+        why = "within the effort" if r["limited"] else "that can be laid out, with domains whole and replicas on nodes of their own"
+        bound = f"none does better than {r['objective']['bound']} {r['objective']['unit']}"
+        return [f"UNKNOWN: {name}: no fleet found {why}; {bound}"]
+    if "why" in r:
+        return [f"INFEASIBLE: {name}: {r['why']}, proved"]
     if "closest" not in r:
         return [f"INFEASIBLE: {name}: no fleet reaches the load, proved; the most is {r['most_requests_per_s']:,.3f} requests/s"]
     lines = [f"INFEASIBLE: {name}: no worker keeps the limits, or none of a role that is needed; proved. The closest:"]
