@@ -27,7 +27,7 @@ SERVING_ASSUMPTIONS = (
     "A chunk of a prompt is priced with half of the others before it, its memory with the cache of the whole prompt.",
     "As many micro-batches are in flight as a worker has stages; transfers between stages are exposed once per step.",
     "Caches move from prefill to decode workers over scale-out ports, all stages at once in equal parts, while the next is prefilled.",
-    "An aggregated worker prefills one prompt per data-parallel rank between decode steps; its stages are split best for decoding.",
+    "An aggregated worker prefills one prompt per data-parallel rank between decode steps.",
     "Workers run side by side behind a router that keeps each at its share; what waits in queues is not in these figures (see `simulate`).",
 )
 

@@ -21,7 +21,7 @@ from models.strategy import Plan, RankContents, Strategy
 from models.terms import Terms
 
 GIGA_SECOND = 10**18  # ns in 10**9 s
-MOST_BATCH = 65_536
+MOST_BATCH = 4_096
 Place = Callable[[Instance, Strategy], tuple[RankContents, ...]]
 
 
@@ -174,7 +174,10 @@ def looked_at(service: Service, p: int, role: Role, most: int) -> int:
 
 
 def every_worker(service: Service, p: int, role: Role, place: Place = contiguous, any_split: bool = False) -> Iterator[Priced]:
-    """Every worker that fits, under its best splits or under any; limits on time are not looked at."""
+    """Every worker that fits, under its fastest splits or under any; limits on time are not looked at.
+
+    An aggregated worker has two passes, of which neither split is the best by itself: all are looked at.
+    """
     pool = service.cluster.pools[p]
     passes = Passes(service, pool)
     best: dict[tuple[Strategy, int, int], list[tuple[int, _Candidate, Plan]]] = {}
@@ -186,8 +189,8 @@ def every_worker(service: Service, p: int, role: Role, place: Place = contiguous
         slowest, _ = slowest_and_sent(terms, plan)
         best.setdefault((s, found.chunks, found.batch), []).append((slowest, found, plan))
     for options in best.values():
-        least = min(slowest for slowest, _, _ in options)  # of splits that decode equally fast, an aggregated worker may have any
-        yield from (_priced(service, passes, p, role, found, plan) for slowest, found, plan in options if any_split or slowest == least)
+        least, every = min(slowest for slowest, _, _ in options), any_split or role == "aggregated"
+        yield from (_priced(service, passes, p, role, found, plan) for slowest, found, plan in options if every or slowest == least)
 
 
 def some_workers(rng: Random, service: Service, p: int, role: Role, most: int) -> list[Priced]:
@@ -215,15 +218,15 @@ def _priced(service: Service, passes: Passes, p: int, role: Role, found: _Candid
     if role == "prefill":
         sending = sending_ns(service, passes, plan, b)
         ttft = prefill + sending + latency
-        rates = [(b * s.dp, max(n * s_prefill, sending))]
+        rates = [(b, max(n * s_prefill, sending))]
     elif role == "decode":
-        rates = [(b * s.dp * s.pp, osl * step), (s.dp, sending_ns(service, passes, plan, 1))]
+        rates = [(b * s.pp, osl * step), (1, sending_ns(service, passes, plan, 1))]
     else:
-        rates = [(b * s.pp * s.dp, b * s.pp * ceil(i * n * s_prefill, 10**6) + osl * step)]
+        rates = [(b * s.pp, b * s.pp * ceil(i * n * s_prefill, 10**6) + osl * step)]
         ttft = prefill + n * step
         tpot = step + ceil(i * (b * s.pp - 1) * n * s_prefill, osl * 10**6)
-    rate = min(requests * GIGA_SECOND // max(1, ns) for requests, ns in rates)
-    return Priced(p, role, s, n, b, found.stages, plan.placement, rate * share // 10**6, ttft, tpot, found.memory_bytes)
+    of_rank = min(requests * GIGA_SECOND // max(1, ns) for requests, ns in rates)
+    return Priced(p, role, s, n, b, found.stages, plan.placement, s.dp * (of_rank * share // 10**6), ttft, tpot, found.memory_bytes)
 
 
 def keeps_limits(service: Service, worker: Priced) -> bool:

@@ -61,6 +61,8 @@ def _draw(rng: Random, seed: int, theme: Theme, uneven: bool) -> dict[str, Any]:
         "workers": _workers(rng),
         "objective": {"name": objective},
     }
+    if content["workload"]["input_tokens"] == 1:
+        content["workers"]["chunks"] = [1]  # all others leave one empty
     if uneven and rng.random() < 0.3:
         content["space"]["redundant_slots"] = rng.choice([[0, 1], [1]])
     if rng.random() < 0.5:
