@@ -13,20 +13,8 @@ from models.ceilings import best_worker
 from models.certified_plan import StatedPlan
 from models.cluster import MAX_GPUS, Pool
 from models.cuts import Cut
-from models.fleet import (
-    ROLES,
-    FleetObjective,
-    FleetProblem,
-    GpuPool,
-    Role,
-    Tables,
-    Worker,
-    Yield,
-    best_value,
-    more_is_better,
-    serves,
-    value_of_fleet,
-)
+from models.fleet import ROLES, FleetObjective, FleetProblem, GpuPool, Role, Worker, Yield
+from models.fleet_claim import examine_bound, examine_value
 from models.fleet_plan import Deployed, FleetFile, WorkerFile, counted_rate, figures_of, worker_violations
 from models.packing import Natural, Refused
 from models.record import Record, StopAtFirst
@@ -94,31 +82,10 @@ def fleet_problem(service: Service, ceilings: Sequence[Ceiling]) -> FleetProblem
 
 def examine_service(claim: ServiceClaim) -> None:
     """Raises Refused at the first part that does not hold."""
-    if (claim.fleet is None) != (claim.value is None) or (claim.value is not None and claim.bound is None):
-        raise Refused("a fleet, its value and a bound belong together", "claim.value")
     problem = fleet_problem(claim.service, claim.ceilings)
-    if claim.fleet is not None:
-        found = fleet_yield(claim.service, claim.fleet)
-        if not serves(problem, found.rate):
-            raise Refused(f"the fleet yields {found.rate}, which is below the load", "claim.fleet")
-        if value_of_fleet(problem, found) != claim.value:
-            raise Refused(f"the fleet has the value {value_of_fleet(problem, found)}", "claim.value")
-    if claim.value is not None and claim.bound is not None and _is_better(problem, claim.value, claim.bound):
-        raise Refused("the fleet is better than the bound", "claim.bound")
+    examine_value(problem, None if claim.fleet is None else fleet_yield(claim.service, claim.fleet), claim.value, claim.bound)
     _examine_ceilings(claim)
-    tables = Tables(problem)
-    best = best_value(problem, tables.joint(), tables)
-    if best is None:
-        if claim.bound is not None:
-            raise Refused("no fleet reaches the load, so none is bounded", "claim.bound")
-    elif claim.bound is None:
-        raise Refused("a fleet at the ceilings reaches the load", "claim.bound")
-    elif _is_better(problem, best, claim.bound):
-        raise Refused(f"a fleet at the ceilings has the value {best}", "claim.bound")
-
-
-def _is_better(problem: FleetProblem, value: int, than: int) -> bool:
-    return value > than if more_is_better(problem) else value < than
+    examine_bound(problem, claim.bound)
 
 
 def _examine_ceilings(claim: ServiceClaim) -> None:

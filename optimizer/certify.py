@@ -12,16 +12,18 @@ from models.certificate import (
     Certificate,
     Claimed,
     Infeasible,
+    NotACertificate,
     Optimal,
     PricedPlan,
     StatedPlan,
 )
-from models.errors import VerificationError
+from models.errors import InputError, VerificationError
 from models.instance import Instance
 from models.result import Candidate, Claim, Status
 from models.rules import Violation
 from models.standalone import Standalone
 from models.strategy import Plan, RankContents, Strategy
+from optimizer.check import check
 
 
 def certificate_of(instance: Instance, claim: Claim, refuted: Candidate | None = None, near: bool = True) -> Certificate:
@@ -53,6 +55,18 @@ def certificate_alone(claim: Standalone, route: str) -> Certificate:
         facts=(),
         provenance={"route": route},
     )
+
+
+def proof_alone(claim: Standalone, route: str, remedy: str) -> str:
+    """The certificate's text, confirmed by the solver-free checker. Raises VerificationError; InputError where it is too large to read."""
+    text = certificate_alone(claim, route).text()
+    try:
+        verdict = check(text)
+    except NotACertificate as error:
+        raise InputError(f"the certificate is too large to be read ({error}); {remedy}") from error
+    if not verdict.valid:
+        raise VerificationError(f"{verdict.where}: {verdict.reason}")
+    return text
 
 
 def stated(s: Strategy, stages: tuple[int, ...] | None, placement: tuple[RankContents, ...] | None) -> StatedPlan:

@@ -10,22 +10,24 @@ from ortools.sat.python import cp_model
 
 from models.cluster import Pool
 from optimizer.encoding.guarded import solve_guarded
-from optimizer.serving.places import Piece
 
 DETERMINISTIC_S = 5.0
+
+Piece = tuple[int, int, str]
+"""One worker that needs a place: its GPUs, the kind of worker that it is, its role"""
 
 
 def propose_places(pool: Pool, pieces: Sequence[Piece], apart: int, seed: int = 0) -> list[int] | None:
     """The first GPU of each piece; `apart` pieces of each role, or all it has, share no node. None where none was found."""
     model = cp_model.CpModel()
-    starts = [model.new_int_var_from_domain(_allowed(pool, piece.gpus), f"first_{n}") for n, piece in enumerate(pieces)]
+    starts = [model.new_int_var_from_domain(_allowed(pool, piece[0]), f"first_{n}") for n, piece in enumerate(pieces)]
     model.add_no_overlap(
-        [model.new_fixed_size_interval_var(s, p.gpus, f"on_{n}") for n, (s, p) in enumerate(zip(starts, pieces, strict=True))]
+        [model.new_fixed_size_interval_var(s, p[0], f"on_{n}") for n, (s, p) in enumerate(zip(starts, pieces, strict=True))]
     )
     for n, (one, other) in enumerate(pairwise(pieces)):
         if one == other:  # alike: in order
             model.add(starts[n] < starts[n + 1])
-    for role in {piece.role for piece in pieces} if apart > 1 else ():
+    for role in {role for _, _, role in pieces} if apart > 1 else ():
         _spread(model, pool, pieces, starts, role, apart)
     solver = solve_guarded(model, DETERMINISTIC_S, seed)
     return None if solver is None else [solver.value(start) for start in starts]
@@ -41,15 +43,15 @@ def _allowed(pool: Pool, gpus: int) -> cp_model.Domain:
 
 def _spread(model: cp_model.CpModel, pool: Pool, pieces: Sequence[Piece], starts: list[cp_model.IntVar], role: str, apart: int) -> None:
     """`apart` pieces of the role are chosen among the first ones of each kind, and of two of them one ends on a node before the other's."""
-    of_role = [n for n, piece in enumerate(pieces) if piece.role == role]
-    first_ones = [n for k, n in enumerate(of_role) if k < apart or pieces[of_role[k - apart]].kind != pieces[n].kind]
+    of_role = [n for n, piece in enumerate(pieces) if piece[2] == role]
+    first_ones = [n for k, n in enumerate(of_role) if k < apart or pieces[of_role[k - apart]][1] != pieces[n][1]]
     nodes = pool.gpus // pool.gpus_per_node
     chosen, spans = dict[int, cp_model.IntVar](), dict[int, tuple[cp_model.IntVar, cp_model.IntVar]]()
     for n in first_ones:
         chosen[n] = model.new_bool_var(f"apart_{role}_{n}")
         first, last = model.new_int_var(0, nodes, f"node_{n}"), model.new_int_var(0, nodes, f"last_node_{n}")
         model.add_division_equality(first, starts[n], pool.gpus_per_node)
-        model.add_division_equality(last, starts[n] + (pieces[n].gpus - 1), pool.gpus_per_node)
+        model.add_division_equality(last, starts[n] + (pieces[n][0] - 1), pool.gpus_per_node)
         spans[n] = first, last
     model.add(sum(chosen.values()) >= min(apart, len(of_role)))
     for a, b in combinations(first_ones, 2):

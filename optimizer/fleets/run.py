@@ -7,13 +7,11 @@ from typing import Any, Literal, NamedTuple
 
 from pydantic import ValidationError
 
-from models.certificate import NotACertificate
-from models.errors import InputError, VerificationError
+from models.errors import InputError
 from models.fleet import FleetProblem, GpuPool, Tables, value_of_fleet, yield_of
 from models.fleet_claim import FleetClaim
 from models.packing import Refused
-from optimizer.certify import certificate_alone
-from optimizer.check import check
+from optimizer.certify import proof_alone
 from optimizer.fleets.candidates import MICRO, Worth, read_candidates
 from optimizer.fleets.solve import solve_fleet
 from optimizer.output import check_replaceable, write_file
@@ -48,13 +46,7 @@ def run_fleet(files: list[Path], wanted: Wanted, certificate: Path | None, force
     except (ValidationError, Refused) as error:
         reason = error.errors()[0]["msg"] if isinstance(error, ValidationError) else error.reason
         raise InputError(f"--gpus {wanted.gpus}: {reason}; use fewer GPUs or rows") from error
-    text = certificate_alone(claim, "tables").text()
-    try:
-        verdict = check(text)
-    except NotACertificate as error:
-        raise InputError(f"the certificate of {len(workers)} rows is too large to be read ({error}); use fewer rows") from error
-    if not verdict.valid:
-        raise VerificationError(f"{verdict.where}: {verdict.reason}")
+    text = proof_alone(claim, "tables", f"use fewer rows than {len(workers)}")
     if certificate is not None:
         write_file(certificate, text)
     return {

@@ -4,13 +4,11 @@ import time
 from collections.abc import Callable
 from hashlib import sha256
 
-from models.certificate import NotACertificate
-from models.errors import InputError, VerificationError
+from models.errors import InputError
 from models.packing import Refused
 from models.service import Service
 from models.service_claim import ServiceClaim, objective_of
-from optimizer.certify import certificate_alone
-from optimizer.check import check
+from optimizer.certify import proof_alone
 from optimizer.commands import Files
 from optimizer.output import to_json
 from optimizer.search import EFFORT_DETERMINISTIC_S, EFFORT_STRATEGIES, Options
@@ -56,14 +54,7 @@ def _by_solver(service: Service, options: Options) -> Propose:
 
 def proof_text(claim: ServiceClaim) -> str:
     """The claim as a certificate that the solver-free checker has confirmed. Raises VerificationError where it does not."""
-    text = certificate_alone(claim, "ceilings").text()
-    try:
-        verdict = check(text)
-    except NotACertificate as error:
-        raise InputError(f"the certificate of this service cannot be read ({error}); use a smaller one") from error
-    if not verdict.valid:
-        raise VerificationError(f"{verdict.where}: {verdict.reason}")
-    return text
+    return proof_alone(claim, "ceilings", "use a smaller service")
 
 
 def run_service_search(service: Service, options: Options, files: Files, progress: Callable[[str], None]) -> Json:
