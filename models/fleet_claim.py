@@ -27,7 +27,7 @@ def examine_fleet(claim: FleetClaim) -> None:
 
 
 def examine_value(problem: FleetProblem, found: Yield | None, value: int | None, bound: int | None) -> None:
-    """A fleet, its value and a bound belong together: it serves the load, has the value, and is no better than the bound. Raises Refused."""
+    """A fleet, its value and a bound belong together: it serves the load, has the value, is no better than the bound. Raises Refused."""
     if (found is None) != (value is None):
         raise Refused("a fleet and its value belong together", "claim.value")
     if found is None or value is None:

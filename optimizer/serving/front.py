@@ -57,10 +57,10 @@ def points(service: Service, step: int, options: Options, progress: Progress) ->
         if claim.fleet is None:
             return
         found = fleet_json(known.service, claim.fleet, known)
-        kept = NS_PER_S / found["metrics"]["tpot_ns"]
+        tpot_ns = found["metrics"]["tpot_ns"]
         progress(f"{promised} tokens/s per user: {found['metrics']['tokens_per_s_per_gpu']} tokens/s per GPU; checking")
-        yield Point(promised, kept, claim, proof_text(claim), found)
-        promised = max(promised, int(kept) // step * step) + step
+        yield Point(promised, NS_PER_S / tpot_ns, claim, proof_text(claim), found)
+        promised = NS_PER_S // tpot_ns // step * step + step
 
 
 def undominated(found: Sequence[Point]) -> list[Point]:
