@@ -47,9 +47,6 @@ class Serving(SourcedRecord):
     requests_per_hour: Annotated[int, Field(ge=1, le=10**12)] | None = Field(
         default=None, description="load that the fleet must bear; absent: as much as it can"
     )
-    concurrent_requests: Annotated[int, Field(ge=1, le=10**9)] | None = Field(
-        default=None, description="users who each wait for one request at a time, served within the limits; a load by Little's law"
-    )
     prefill_utilisation_ppm: PositivePpm = Field(default=PPM, description="share of a prefill worker's rate that is counted on")
     decode_utilisation_ppm: PositivePpm = Field(default=PPM, description="share of a decode worker's rate that is counted on")
     aggregated_utilisation_ppm: PositivePpm = Field(default=PPM, description="share of an aggregated worker's rate that is counted on")
@@ -128,10 +125,8 @@ class Service(Record):
             if self.objective.name == "cost" and not pool.price_uusd_per_gpu_hour:
                 raise ValueError(f"objective cost needs a price above 0; add price_uusd_per_gpu_hour to pool {pool.name}")
         limits = self.objective.limits
-        if self.workload.concurrent_requests is not None and self.longest_request_ns() is None:
-            raise ValueError("workload.concurrent_requests needs limits; add objective.limits.request_ns, or ttft_ns and tpot_ns")
         if self.objective.name == "gpus" and self.load() is None:
-            raise ValueError("objective gpus needs a load; add workload.requests_per_hour or concurrent_requests")
+            raise ValueError("objective gpus needs a load; add workload.requests_per_hour")
         if limits.request_ns is not None and limits.ttft_ns is None and self.workers.roles != ("aggregated",):
             raise ValueError("objective.limits.request_ns needs a limit on the first token beside it; add ttft_ns")
         for pool in self.cluster.pools:
@@ -184,24 +179,10 @@ class Service(Record):
         """The least trustworthy kind of source among the constants."""
         return weakest(self.sourced())
 
-    def longest_request_ns(self) -> int | None:
-        """What the limits leave a whole request, ns: that on it, or TTFT + output tokens * TPOT; None where neither is limited."""
-        limits = self.objective.limits
-        whole = None if limits.ttft_ns is None or limits.tpot_ns is None else limits.ttft_ns + self.workload.output_tokens * limits.tpot_ns
-        return min((ns for ns in (limits.request_ns, whole) if ns is not None), default=None)
-
     def load(self) -> int | None:
-        """Requests in 10**9 s that the fleet must serve, rounded up; None where as many as it can.
-
-        n users who wait for one request each, of at most L, are served within the limits exactly when n / L requests are:
-        Little, Operations Research 9(3), 1961.
-        """
-        found, asked, longest = list[int](), self.workload, self.longest_request_ns()
-        if asked.requests_per_hour is not None:
-            found.append(ceil_div(asked.requests_per_hour * NS_PER_S, SECONDS_PER_HOUR))
-        if asked.concurrent_requests is not None and longest is not None:
-            found.append(ceil_div(asked.concurrent_requests * NS_PER_S * NS_PER_S, max(1, longest)))
-        return max(found, default=None)
+        """Requests in 10**9 s that the fleet must serve, rounded up; None where as many as it can."""
+        per_hour = self.workload.requests_per_hour
+        return None if per_hour is None else ceil_div(per_hour * NS_PER_S, SECONDS_PER_HOUR)
 
     def longest_token_ns(self) -> int | None:
         """Longest time per token of a decode worker: what the limits on a token, and on a request whose first token took all it may, leave.

@@ -20,6 +20,7 @@ from models.packing import Natural, Refused
 from models.record import Record, StopAtFirst
 from models.service import Service
 from models.strategy import Degree, Plan, fill_degrees
+from models.units import ceil_div
 from models.workers import Workers
 
 MOST_WORKERS = 500_000  # of a service, each of any batch
@@ -75,8 +76,11 @@ def fleet_problem(service: Service, ceilings: Sequence[Ceiling]) -> FleetProblem
     """The fleet problem with one worker at each ceiling."""
     wanted = objective_of(service)
     pools = (GpuPool(name=p.name, gpus=p.gpus, price_uusd_per_gpu_hour=p.price_uusd_per_gpu_hour or 0) for p in service.cluster.pools)
-    workers = (Worker(name=f"{c.role} on {c.gpus}", role=c.role, pool=c.pool, gpus=c.gpus, rate=c.rate) for c in ceilings if c.rate)
+    reached = [c for c in ceilings if c.rate]
     least = service.objective.limits.min_workers
+    if sum(ceil_div(p.gpus, p.gpus_per_node) for p in service.cluster.pools) < least:
+        reached = []  # R25: there are too few nodes
+    workers = (Worker(name=f"{c.role} on {c.gpus}", role=c.role, pool=c.pool, gpus=c.gpus, rate=c.rate) for c in reached)
     return FleetProblem(pools=tuple(pools), workers=tuple(workers), objective=wanted.name, load=wanted.load, least_workers=least)
 
 

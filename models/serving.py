@@ -22,10 +22,17 @@ def batch_ns(decode_ns: int, prefill_ns: int, output_tokens: int) -> int:
     return prefill_ns + (output_tokens - 1) * decode_ns
 
 
+def requests_ns(decode_ns: int, prefill_ns: int, sequences: int, output_tokens: int, interference_ppm: int) -> int:
+    """Time in which a saturated server completes one request of each of its sequences, ns.
+
+    Every request costs a prefill, of which the interfering share delays decode steps, and its own decode steps.
+    """
+    return ceil_div(prefill_ns * interference_ppm, PPM) * sequences + output_tokens * decode_ns
+
+
 def tokens_per_1000_s(decode_ns: int, prefill_ns: int, sequences: int, output_tokens: int, interference_ppm: int) -> int:
-    """Output tokens of a saturated server in 1,000 s, rounded down: every request costs a prefill and its share of the decode steps."""
-    per_request = ceil_div(prefill_ns * interference_ppm, PPM) * sequences + output_tokens * decode_ns
-    return sequences * output_tokens * 10**12 // per_request
+    """Output tokens of a saturated server in 1,000 s, rounded down."""
+    return sequences * output_tokens * 10**12 // requests_ns(decode_ns, prefill_ns, sequences, output_tokens, interference_ppm)
 
 
 def sequences_that_fit(instance: Instance, plan: Plan, most: int) -> int:

@@ -14,7 +14,7 @@ from models.fleet import Role
 from models.passes import Passes, Times
 from models.rules import context_covers, strategy_violations
 from models.service import Service, chunk_numbers, chunk_tokens, decode_pass, prefill_pass
-from models.serving import cache_ns, chunked_ns, cycle_ns, per_giga_second, token_ns
+from models.serving import cache_ns, chunked_ns, cycle_ns, per_giga_second, requests_ns, token_ns
 from models.splits import Stages, fastest_stages, unbeaten_stages
 from models.strategy import Strategy
 from models.units import PPM, ceil_div
@@ -244,7 +244,7 @@ class Workers:
         s, n, out = cut.strategy, cut.chunks, self.service.workload.output_tokens
         share = self.service.runtime.interference_ppm
         step, prompt = cycle_ns(t.slowest_decode, t.sent_decode, s.pp), n * t.slowest_prefill
-        each = ceil_div(prompt * share, PPM) * high * s.pp + out * step
+        each = requests_ns(step, prompt, high * s.pp, out, share)
         ttft = chunked_ns(t.slowest_prefill, t.sent_prefill, s.pp, n) + n * step
         tpot = token_ns(step, prompt, low * s.pp, out, share)
         return Figures(per_giga_second(high * s.pp, each), s.dp, ttft, tpot, high * s.dp * s.pp)

@@ -107,7 +107,7 @@ def _explained(j: Judgement, n: int, unit: Unit) -> Json:
             "requests_per_s": per_second(rival.rate),
         }
         found["best_on_as_many_gpus"] = best
-        found["loss_pct"] = loss_pct(rate, rival.rate)
+        found |= {"is_best": rate == rival.rate, "loss_pct": loss_pct(rate, rival.rate)}
     return found
 
 

@@ -59,9 +59,8 @@ def _explained(e: Json) -> list[str]:
     lines = [f"{head} {e['requests_per_s']:,.3f} requests/s"]
     if "best_on_as_many_gpus" in e:
         best = e["best_on_as_many_gpus"]
-        alike = e["loss_pct"] == 0
         other = f"{best['label']} with batch {best['batch']} yields {best['requests_per_s']:,.3f}: {e['loss_pct']:.2f} % lost"
-        lines.append("  the best of its role on as many GPUs" if alike else f"  {other}")
+        lines.append("  the best of its role on as many GPUs" if e["is_best"] else f"  {other}")
     whole = sum(e["breakdown_ns"].values()) or 1
     terms = sorted(e["breakdown_ns"].items(), key=lambda t: -t[1])[:5]
     lines.append("  its time goes to " + ", ".join(f"{term} {100 * ns / whole:.0f} %" for term, ns in terms if ns))

@@ -18,6 +18,10 @@ from optimizer.serving.prices import Prices
 
 NAME = "M/G/k, Allen-Cunneen"
 POISSON = 1.0  # squared coefficient of variation of the gaps of a Poisson process
+PARTLY_FULL = (
+    "Aggregated workers of several data-parallel ranks yield what is said only while every rank has a prompt to prefill at a time; "
+    "below that, ranks idle in rounds that are not full, and the fleet may yield far less (`simulate` replays it)."
+)
 QUEUEING_ASSUMPTIONS = (
     "M/G/k: prefill workers, or the prefills of aggregated ones, are k equal servers behind one queue, each as fast as on full passes; who "
     "waits at all waits an exponential time. Waits for a slot are not in it.",
@@ -107,6 +111,11 @@ def waiting(units: Sequence[Unit], requests_per_s: float, arrivals_cv2: float = 
     p95_ns = _quantile_ns([q._replace(pass_ns=0.0) for q in found], 0.95)
     ttft_ns = mean_ns + sum(q.share * q.pass_ns for q in found)
     return Waiting(mean_ns, p95_ns, ttft_ns, _quantile_ns(found, 0.95), QUEUEING_ASSUMPTIONS)
+
+
+def formula_holds(units: Sequence[Unit]) -> bool:
+    """Whether rounds of prefills need not be full for the means to hold: no aggregated worker has several data-parallel ranks."""
+    return all(unit.workers.role != "aggregated" or unit.worker.cut.strategy.dp == 1 for unit in units)
 
 
 class _Server(NamedTuple):

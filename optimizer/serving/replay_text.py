@@ -23,7 +23,7 @@ def _head(r: Json) -> str:
     rate = (
         "all at once"
         if share is None
-        else f"at {arrivals['requests_per_s']:,.2f} requests/s, {100 * share:.1f} % of the fleet's mean-field rate"
+        else f"at {arrivals['requests_per_s']:,.2f} requests/s, {100 * share:.1f} % of what its workers yield when always busy"
     )
     done = f"it yields {r['requests_per_s']:,.2f} requests/s, {r['tokens_per_s']:,.0f} tokens/s"
     return f"SIMULATED: {arrivals['requests']:,} requests ({kind}), {arrivals['counted']:,} counted, {rate}; {done}"
@@ -49,5 +49,5 @@ def _verdict(r: Json) -> str:
 def _formula(r: Json) -> str:
     found = r["queueing"]
     if found["ttft_mean_ms"] is None:
-        return f"{found['model']}: no steady state at this rate"
+        return f"{found['model']}: no steady state at this rate, or rounds of prefills that are not full, of which it knows nothing"
     return f"{found['model']}: TTFT {found['ttft_mean_ms']:,.2f} ms on average, 95 % within {found['ttft_p95_ms']:,.2f} ms"

@@ -17,7 +17,7 @@ from optimizer.serving.asking import DEFAULT_UTILISATION_PPM, LEAST_PER_S, MOST_
 from optimizer.serving.deployment import Unit, complete
 from optimizer.serving.means import MeanField, mean_field
 from optimizer.serving.prices import Prices, resized
-from optimizer.serving.queueing import NAME, POISSON, Waiting, waiting
+from optimizer.serving.queueing import NAME, PARTLY_FULL, POISSON, Waiting, formula_holds, waiting
 from optimizer.serving.report import service_header
 from optimizer.serving.simulate import REPLAY_ASSUMPTIONS, ROUTER, Fleet, replay
 from optimizer.serving.traces import read_trace
@@ -26,6 +26,7 @@ from optimizer.serving.waits import WARM_UP_PCT, Seen, Spread, counted, summary
 Json = dict[str, Any]
 
 WAITS = ("ttft", "tpot", "request")  # limits on these are what a replay may show to be missed
+KEPT_PACE = 0.9  # a fleet that yields less of what comes is said to fall behind
 LEAST_LIVES = 5  # request times that the arrivals span, or the fleet is never seen as full as it gets
 
 
@@ -55,7 +56,7 @@ def run_simulate(service: Service, plan: FleetFile, origin: str, asked: Asked) -
     head = service_header("simulate", "SIMULATED", service, asked.seed, time.monotonic() - started)
     return {
         **head,
-        "assumptions": [*head["assumptions"], *_assumptions(service, means, queueing, lengths)],
+        "assumptions": [*head["assumptions"], *_assumptions(service, means, queueing, lengths, formula_holds(units))],
         "notes": _notes(given, means, seen),
         "arrivals": _arrivals_json(given, lengths, len(counted(requests))),
         **{f"{name}_ms": _spread_json(getattr(seen, name)) for name in WAITS},
@@ -104,7 +105,7 @@ def _arrivals(service: Service, means: MeanField, origin: str, asked: Asked) -> 
 
 def _queueing(units: Sequence[Unit], given: Arrivals) -> Waiting | None:
     """The queueing formula at the rate and variation of the arrivals."""
-    if given.requests_per_s is None:
+    if given.requests_per_s is None or not formula_holds(units):
         return None
     gaps = [b.at_ns - a.at_ns for a, b in zip(given.arrivals, given.arrivals[1:], strict=False)]
     of_gaps = POISSON if given.kind == "poisson" else _cv2(gaps)
@@ -124,11 +125,13 @@ def _utilisation(given: Arrivals, means: MeanField) -> float | None:
 def _notes(given: Arrivals, means: MeanField, seen: Seen) -> list[str]:
     """What the reader must know before the figures."""
     life_ns = seen.request.mean
-    span_ns = given.arrivals[-1].at_ns
+    span_ns, own_ns = given.arrivals[-1].at_ns, means.request_ns(mean_lengths(given.arrivals).output_tokens)
     found = []
     share = _utilisation(given, means)
     if share is None or share >= 1:
         found.append("more requests come than the fleet yields on average: queues grow to the end, and waits tell how long the replay was")
+    elif seen.requests_per_s < KEPT_PACE * (given.requests_per_s or 0) and span_ns > LEAST_LIVES * own_ns:
+        found.append("the fleet yields less than its means: queues grow to the end, and waits tell how long the replay was")
     elif span_ns < LEAST_LIVES * life_ns:
         needed = round(LEAST_LIVES * life_ns * (given.requests_per_s or 0) / NS_PER_S)
         remedy = (
@@ -139,7 +142,7 @@ def _notes(given: Arrivals, means: MeanField, seen: Seen) -> list[str]:
     return found
 
 
-def _assumptions(service: Service, means: MeanField, queueing: Waiting | None, lengths: Lengths) -> list[str]:
+def _assumptions(service: Service, means: MeanField, queueing: Waiting | None, lengths: Lengths, full: bool) -> list[str]:
     """What the replay rests on, beside the cost model."""
     said, asked = list(REPLAY_ASSUMPTIONS), service.workload
     if means.aggregated and means.disaggregated:
@@ -158,7 +161,7 @@ def _assumptions(service: Service, means: MeanField, queueing: Waiting | None, l
         f"The first {WARM_UP_PCT} % of the requests are not counted; percentiles are by nearest rank; rates are those between the end of "
         f"{WARM_UP_PCT} % of the requests and the last one's first decode step."
     )
-    return [*said, *(queueing.assumed if queueing else ())]
+    return [*said, *(queueing.assumed if queueing else ()), *(() if full else (PARTLY_FULL,))]
 
 
 def _arrivals_json(given: Arrivals, lengths: Lengths, kept: int) -> Json:

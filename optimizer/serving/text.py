@@ -3,6 +3,7 @@
 from typing import Any
 
 from models.units import PPM
+from optimizer.serving.queueing import PARTLY_FULL
 
 Json = dict[str, Any]
 MS = 1_000_000
@@ -59,7 +60,7 @@ def _ms(ns: int | None) -> str:
 
 def _waits(m: Json) -> list[str]:
     user = "" if m["tokens_per_s_per_user"] is None else f", {m['tokens_per_s_per_user']:,.1f} tokens/s per user"
-    waits = f"TTFT {_ms(m['ttft_ns'])} ms, TPOT {_ms(m['tpot_ns'])} ms, request {m['request_ns'] / 1e9:,.2f} s{user}"
+    waits = f"at full batches TTFT {_ms(m['ttft_ns'])} ms, TPOT {_ms(m['tpot_ns'])} ms, request {m['request_ns'] / 1e9:,.2f} s{user}"
     lines = [f"{waits}; {m['in_flight']:,} in flight"]
     if "uusd_per_million_tokens" in m:
         lines.append(f"{m['uusd_per_hour'] / PPM:,.2f} USD/h, {m['uusd_per_million_tokens'] / PPM:,.4f} USD per million output tokens")
@@ -67,6 +68,8 @@ def _waits(m: Json) -> list[str]:
 
 
 def _queues(q: Json) -> str:
+    if not q["holds"]:
+        return f"note: {PARTLY_FULL[:1].lower()}{PARTLY_FULL[1:]}"
     if q["ttft_mean_ns"] is None:
         return (
             f"at {q['requests_per_s']:,.3f} requests/s queues grow without end: count on a share of the rates (workload.*_utilisation_ppm)"
