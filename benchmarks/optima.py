@@ -1,4 +1,4 @@
-"""Known optima: solve every instance in both spaces and compare with the file beside it.
+"""Known optima: solve every instance, one pass in both spaces, and compare with the file beside it.
 
 python -m benchmarks.optima [--write] [INSTANCE ...]
 """
@@ -9,9 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from models.instance import COST_MODEL, Instance
+from models.service import Service
 from optimizer.output import to_json
-from optimizer.reading import read_record
+from optimizer.reading import read_problem, read_record
 from optimizer.search import Options, find
+from optimizer.serving.report import status_of
+from optimizer.serving.run import proof_text, solve
 
 FOLDER = Path(__file__).resolve().parent.parent / "instances"
 
@@ -27,7 +30,10 @@ def best_file(instance: Path) -> Path:
 
 
 def known_optimum(path: Path) -> dict[str, Any]:
-    """Status, value and optimal strategies of an instance in each space, confirmed by the checker."""
+    """Status, value and optimal strategies of an instance in each space, or the best fleet of a service, confirmed by the checker."""
+    problem = read_problem(path)
+    if isinstance(problem, Service):
+        return known_fleet(problem)
     found: dict[str, Any] = {"cost_model": COST_MODEL, "spaces": {}}
     for space in ("classic", "folded"):
         instance = read_record(path, Instance, [f"space.name={space}"])
@@ -42,6 +48,19 @@ def known_optimum(path: Path) -> dict[str, Any]:
             "optimal": [c.plan.strategy.label() for c in claim.optimal],
         }
     return found
+
+
+def known_fleet(service: Service) -> dict[str, Any]:
+    """Status and value of a service, and its best fleet, confirmed by the checker."""
+    _, claim = solve(service, Options(), lambda _: None)
+    proof_text(claim)
+    pools = [pool.name for pool in service.cluster.pools]
+    fleet = [
+        f"{len(m.first_gpus)} x {m.role} {pools[m.pool]} {m.plan.strategy.label()} batch {m.batch} chunks {m.chunks}"
+        for m in claim.fleet or ()
+    ]
+    figures = {"status": status_of(claim), "objective": service.objective.name, "value": claim.value, "bound": claim.bound}
+    return {"cost_model": COST_MODEL, **figures, "fleet": fleet}
 
 
 def main() -> int:

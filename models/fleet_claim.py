@@ -36,7 +36,7 @@ def examine_value(problem: FleetProblem, found: Yield | None, value: int | None,
         raise Refused(f"the fleet yields {found.rate}, which is below the load of {problem.load or 1}", "claim.fleet")
     if value_of_fleet(problem, found) != value:
         raise Refused(f"the fleet has the value {value_of_fleet(problem, found)}", "claim.value")
-    if bound is None or _is_better(problem, value, bound):
+    if bound is None or is_better(problem, value, bound):
         raise Refused("the fleet is better than the bound", "claim.bound")
 
 
@@ -49,9 +49,10 @@ def examine_bound(problem: FleetProblem, bound: int | None) -> None:
             raise Refused("no fleet reaches the load, so none is bounded", "claim.bound")
     elif bound is None:
         raise Refused("a fleet reaches the load", "claim.bound")
-    elif _is_better(problem, best, bound):
+    elif is_better(problem, best, bound):
         raise Refused(f"some fleet has the value {best}", "claim.bound")
 
 
-def _is_better(problem: FleetProblem, value: int, than: int) -> bool:
+def is_better(problem: FleetProblem, value: int, than: int) -> bool:
+    """Whether a value of the objective is better than another."""
     return value > than if more_is_better(problem) else value < than

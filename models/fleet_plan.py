@@ -161,5 +161,11 @@ def limit_violations(workers: Workers, figures: Figures) -> Iterator[Violation]:
     """(R17 ttft, R18 tpot, R24 request) What the worker's requests wait."""
     for rule, need, have in workers.waits(figures):
         if need > have:
-            sentence = f"{WAITS[rule]} of this {workers.role} worker is {need} ns, the limit is {have} ns"
+            sentence = f"{WAITS[rule]} of this {workers.role} worker is {_ms(need)} ms, the limit is {_ms(have)} ms"
             yield Violation(rule, sentence, need, have)
+
+
+def _ms(ns: int) -> str:
+    """Milliseconds to three digits, up."""
+    us = -(-ns // 1000)
+    return f"{us // 1000:,}.{us % 1000:03}"

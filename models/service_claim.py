@@ -13,8 +13,8 @@ from models.ceilings import best_worker
 from models.certified_plan import StatedPlan
 from models.cluster import MAX_GPUS, Pool
 from models.cuts import Cut
-from models.fleet import ROLES, FleetObjective, FleetProblem, GpuPool, Role, Worker, Yield
-from models.fleet_claim import examine_bound, examine_value
+from models.fleet import ROLES, FleetObjective, FleetProblem, GpuPool, Role, Worker, Yield, value_of_fleet
+from models.fleet_claim import examine_bound, examine_value, is_better
 from models.fleet_plan import Deployed, FleetFile, WorkerFile, counted_rate, figures_of, worker_violations
 from models.packing import Natural, Refused
 from models.record import Record, StopAtFirst
@@ -55,6 +55,9 @@ class ServiceClaim(Record):
     fleet: Annotated[tuple[Member, ...], StopAtFirst(), Field(max_length=10_000)] | None
     value: Natural | None
     bound: Natural | None
+    refuted: Annotated[tuple[Member, ...], StopAtFirst(), Field(max_length=10_000)] | None = Field(
+        default=None, description="a fleet that keeps the rules and is worse than the one listed"
+    )
 
 
 class Objective(NamedTuple):
@@ -88,6 +91,10 @@ def examine_service(claim: ServiceClaim) -> None:
     """Raises Refused at the first part that does not hold."""
     problem = fleet_problem(claim.service, claim.ceilings)
     examine_value(problem, None if claim.fleet is None else fleet_yield(claim.service, claim.fleet), claim.value, claim.bound)
+    if claim.refuted is not None:
+        worse = value_of_fleet(problem, fleet_yield(claim.service, claim.refuted))
+        if claim.value is None or not is_better(problem, claim.value, worse):
+            raise Refused("the fleet is not worse than the one listed", "claim.refuted")
     _examine_ceilings(claim)
     examine_bound(problem, claim.bound)
 
@@ -185,18 +192,24 @@ def nodes_apart(spans: Iterable[tuple[str, int, int]]) -> int:
     return found
 
 
-def lists(claim: ServiceClaim, stated: FleetFile) -> bool:
-    """Whether the fleet of the claim is the one that a file states; what the file leaves open may be anything."""
-    if claim.fleet is None or len(claim.fleet) != len(stated.workers):
-        return False
-    names = [pool.name for pool in claim.service.cluster.pools]
-    left = list(claim.fleet)
-    for worker in stated.workers:
-        found = next((m for m in left if _is_of(m, worker, names[m.pool], not claim.service.architecture.experts)), None)
-        if found is None:
+def speaks_of(claim: ServiceClaim, stated: FleetFile) -> bool:
+    """Whether the fleet listed, or the one refuted, is what a file states; what the file leaves open may be anything."""
+    return any(fleet is not None and _is_fleet(claim.service, fleet, stated) for fleet in (claim.fleet, claim.refuted))
+
+
+def _is_fleet(service: Service, fleet: Sequence[Member], stated: FleetFile) -> bool:
+    """Whether every copy of every member is one of the file's workers: those that say most choose first."""
+    names, dense = [pool.name for pool in service.cluster.pools], not service.architecture.experts
+    left = [len(member.first_gpus) for member in fleet]
+    for worker in sorted(stated.workers, key=lambda w: sum(v is None for v in (w.pool, w.stages, w.placement, w.batch, w.chunks))):
+        wanted = worker.count
+        for n, member in enumerate(fleet):
+            if _is_of(member, worker, names[member.pool], dense):
+                wanted -= (taken := min(wanted, left[n]))
+                left[n] -= taken
+        if wanted:
             return False
-        left.remove(found)
-    return True
+    return not any(left)
 
 
 def _is_of(member: Member, stated: WorkerFile, pool: str, dense: bool) -> bool:
@@ -208,5 +221,5 @@ def _is_of(member: Member, stated: WorkerFile, pool: str, dense: bool) -> bool:
         (stated.batch, member.batch),
         (stated.chunks, member.chunks),
     )
-    same = (member.role, member.plan.strategy, len(member.first_gpus)) == (stated.role, s._replace(microbatches=s.pp), stated.count)
+    same = (member.role, member.plan.strategy) == (stated.role, s._replace(microbatches=s.pp))
     return same and all(given is None or given == ours for given, ours in parts)

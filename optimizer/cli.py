@@ -100,7 +100,7 @@ def search(
     instance: InstancePath,
     space: Space = None,
     objective: Objective = None,
-    epsilon: Annotated[str, typer.Option(metavar="PCT", help="also list strategies within PCT percent of the best")] = "1",
+    epsilon: Annotated[str | None, typer.Option(metavar="PCT", help="also list strategies within PCT percent of the best; else 1")] = None,
     set_: Overrides = None,
     route: Route = "enumeration",
     effort: Effort = 10_000,
@@ -126,11 +126,12 @@ def search(
     from optimizer.commands import Files, run_search
     from optimizer.render import search_text
 
-    problem, options = _load(instance, set_, space, objective), _options(epsilon, effort, seconds, seed, workers, route)
+    problem, options = _load(instance, set_, space, objective), _options(epsilon or "1", effort, seconds, seed, workers, route)
     if not isinstance(problem, Instance):
         from optimizer.serving.commands import search_service
 
-        refuse_options("of one forward pass", robust=robust, all_=all_ or None)
+        refuse_options("of one forward pass", robust=robust, all_=all_ or None, epsilon=epsilon)
+        refuse_options("of one fleet; --out writes those of a front", certificate=certificate if front else None)
         found = search_service(problem, front, options, Files(out, force, certificate), progress(quiet))
         _emit(*found, as_json)
         return EXIT_OF_SEARCH[found.result["status"]]
@@ -171,6 +172,7 @@ def prove(
     if not isinstance(problem, Instance):
         from optimizer.serving.commands import prove_fleet
 
+        refuse_options("of one forward pass", robustness=robustness or None)
         found = prove_fleet(problem, plan, options, Files(out, force, certificate), progress(quiet))
         _emit(*found, as_json)
         return EXIT_OF_PROOF[found.result["status"]]

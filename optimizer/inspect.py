@@ -14,7 +14,7 @@ from models.instance import Instance
 from models.objective import UNITS
 from models.packing import Refused
 from models.service import SERVING_ASSUMPTIONS, Service
-from models.service_claim import ServiceClaim, fleet_problem, lists
+from models.service_claim import ServiceClaim, fleet_problem, speaks_of
 from models.standalone import Standalone
 from models.strategy import PlanFile, Strategy, fill_degrees
 from optimizer.check import Verdict, check
@@ -57,8 +57,8 @@ def _of_service(claim: ServiceClaim, certificate: Certificate, given: Instance |
         where = _first_difference(claim.service.model_dump(mode="json"), given.model_dump(mode="json"))
         reason = f"is about another instance: the one inside differs at {'.'.join(where)}"
         return verdict._replace(valid=False, reason=reason, where="claim.service")
-    if verdict.valid and plan_path is not None and not lists(claim, read_record(plan_path, FleetFile)):
-        return verdict._replace(valid=False, reason="lists another fleet than the plan", where="claim.fleet")
+    if verdict.valid and plan_path is not None and not speaks_of(claim, read_record(plan_path, FleetFile)):
+        return verdict._replace(valid=False, reason="says nothing about the plan", where="claim.fleet")
     return verdict
 
 
@@ -162,7 +162,7 @@ def _claim_json(certificate: Certificate, instance: Instance | Service | None) -
         case ServiceClaim():
             objective = fleet_problem(claim.service, ()).objective
             found |= {"value": claim.value, "bound": claim.bound, "objective": objective, "gpus": claim.service.gpus}
-            found |= {"ceilings": len(claim.ceilings)}
+            found |= {"ceilings": len(claim.ceilings), "refuted": claim.refuted is not None, "load": claim.service.load()}
     if isinstance(claim, Optimal | Bounded):
         found["plans"] = [{"label": p.plan.strategy.label(), "value": p.value} for p in claim.plans]
         found["refuted"] = claim.refuted and {"label": claim.refuted.plan.strategy.label(), "value": claim.refuted.value}
@@ -201,8 +201,10 @@ def _sentence(claim: Json) -> str:
             return f"the plan {claim['plan']} breaks {', '.join(claim['rules'])}"
         case "expert_map":
             return f"each of {claim['layers']} layers is placed within {claim['gap_pct']:.3f} % of any other placement"
-        case "fleet" | "service":
+        case "fleet":
             return _fleet_sentence(claim)
+        case "service":
+            return _service_sentence(claim)
         case _:
             value = "" if claim["value"] is None else f", and a placement with {claim['value']:,} is listed"
             return f"no placement is below {claim['bound']:,}{value}"
@@ -220,3 +222,20 @@ def _fleet_sentence(claim: Json) -> str:
         "cost": "reaches the load for less per hour, in micro-USD, than",
     }
     return f"no fleet on {claim['gpus']} GPUs {said[claim['objective']]} {claim['bound']:,}{listed}"
+
+
+def _service_sentence(claim: Json) -> str:
+    if claim["bound"] is None:
+        what = "serves a request within the limits" if claim["load"] is None else "serves the load within the limits"
+        return f"no fleet on {claim['gpus']} GPUs {what}"
+    units = {
+        "rate": "requests in 10^9 s",
+        "rate_per_gpu": "requests in 10^9 s per GPU in use",
+        "gpus": "GPUs",
+        "cost": "micro-USD/h",
+        "cost_per_rate": "micro-USD/h per 1,000 requests/s",
+    }
+    better = "more than" if claim["objective"] in ("rate", "rate_per_gpu") else "less than"
+    listed = "" if claim["value"] is None else f", and a fleet with {claim['value']:,} is listed"
+    refuted = "; another fleet, which is worse, is refuted" if claim["refuted"] else ""
+    return f"no fleet on {claim['gpus']} GPUs has {better} {claim['bound']:,} {units[claim['objective']]}{listed}{refuted}"

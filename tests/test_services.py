@@ -25,7 +25,7 @@ from models.workers import Level, Workers
 from optimizer.cli import app
 from optimizer.serving.solve import Solved
 
-COUNT = int(os.environ.get("SHARDPROOF_RANDOM_INSTANCES", "300"))
+COUNT = int(os.environ.get("SHARDPROOF_RANDOM_INSTANCES", "150"))
 INSTANCES = Path(__file__).parent.parent / "instances"
 BLOCKS = 10
 

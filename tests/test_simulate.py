@@ -463,7 +463,7 @@ def test_requests_that_come_all_at_once_are_served(tmp_path: Path) -> None:
     [
         ([PREFILL], "serve no request; add"),
         ([DECODE | {"count": 9}, PREFILL], "take 12 GPUs"),
-        ([AGGREGATED | {"batch": 50_000}], "cannot run (memory)"),
+        ([AGGREGATED | {"batch": 4_000}], "cannot run (memory)"),
         ([AGGREGATED | {"chunks": 3}], "cannot run (chunks)"),
     ],
 )

@@ -64,7 +64,7 @@ def _verdict_json(service: Service, j: Judgement) -> Json:
         "better": None,
     }
     if j.status in ("NOT_OPTIMAL", "INFEASIBLE") and j.best.fleet is not None:
-        result["better"] = fleet_json(service, j.best.fleet, j.solved)
+        result["better"] = fleet_json(service, j.best.fleet, j.solved) | {"value": j.best.value}
     if j.status == "NOT_OPTIMAL" and j.value is not None and j.best.value is not None:
         result["loss_pct"] = loss_pct(j.value, j.best.value)
         result["times_as_good"] = round(max(j.value, j.best.value) / max(1, min(j.value, j.best.value)), 3)

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from optimizer.serving.text import MS, service_table
+from optimizer.serving.text import MS, fleet_line, service_table, shown
 
 Json = dict[str, Any]
 
@@ -31,16 +31,17 @@ def _verdict(r: Json) -> list[str]:
         said = "no way was found to lay its workers out with domains whole (R22) and replicas on nodes of their own (R25)"
         lines = [f"UNKNOWN: {name}: {said}"]
     else:
-        rate = f"{m['tokens_per_s']:,.1f} tokens/s, {m['tokens_per_s_per_gpu']:,.2f} for each GPU, {m['gpus_idle']} idle"
+        objective = r["objective"]
+        rate = fleet_line(m, objective, objective["value"])
         said = {
             "OPTIMAL": "no fleet of the space does better, confirmed by the solver-free checker (mean-field rates)",
             "NOT_OPTIMAL": f"{r.get('loss_pct', 0):.2f} % off the best fleet found, which is {r.get('times_as_good', 1):.3f} times as good",
-            "UNKNOWN": f"no better fleet found, and none does better than {r['objective']['bound']} {r['objective']['unit']}",
+            "UNKNOWN": f"no better fleet found, and none does better than {shown(objective['unit'], objective['bound'])}",
         }[r["status"]]
         lines = [f"{r['status']}: {name}: {rate}; {said}", "", *service_table(r["plan"]["workers"])]
     if r["better"] is not None:
-        b = r["better"]["metrics"]
-        lines += ["", f"A fleet that does better: {b['tokens_per_s']:,.1f} tokens/s, {b['tokens_per_s_per_gpu']:,.2f} for each GPU"]
+        name = "A fleet that does better" if r["status"] == "NOT_OPTIMAL" else "The best fleet found"
+        lines += ["", f"{name}: {fleet_line(r['better']['metrics'], r['objective'], r['better']['value'])}"]
         lines += service_table(r["better"]["workers"])
     return lines
 

@@ -55,8 +55,7 @@ def judge_fleet(service: Service, stated_fleet: FleetFile, origin: str, options:
     problem = fleet_problem(service, claim.ceilings)
     value = value_of_fleet(problem, fleet_yield(service, members))
     better = claim.value is not None and (claim.value > value if more_is_better(problem) else claim.value < value)
-    if not better:
-        claim = claim.model_copy(update={"fleet": members, "value": value})
+    claim = claim.model_copy(update={"refuted": members} if better else {"fleet": members, "value": value})
     status = "NOT_OPTIMAL" if better else "OPTIMAL" if value == claim.bound else "UNKNOWN"
     return Judgement(status, units, members, (), value, solved, claim)
 

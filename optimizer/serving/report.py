@@ -142,14 +142,14 @@ def queueing_json(service: Service, units: list[Unit], rate: int) -> Json:
     }
 
 
-def closest(solved: Solved) -> Json:
-    """The least waits of each role, where no fleet keeps the limits; null where no worker of the role fits memory."""
-    found: Json = {}
+def closest(solved: Solved) -> list[Json]:
+    """The least waits of each role on each pool, where no fleet keeps the limits; null where no worker of it fits memory."""
+    found = []
     for (p, role), workers in solved.workers.items():
-        rules = {"prefill": ("ttft",), "decode": ("tpot",), "aggregated": ("ttft", "tpot")}[role]
-        for rule in rules:
-            wait, key = least_wait(workers, rule), f"{role} on {solved.service.cluster.pools[p].name}: {rule}_ns"
-            found[key] = None if wait is None else {"least": wait.ns, "label": wait.cut.strategy.label(), "chunks": wait.cut.chunks}
+        for rule in {"prefill": ("ttft",), "decode": ("tpot",), "aggregated": ("ttft", "tpot")}[role]:
+            wait = least_wait(workers, rule)
+            worker = None if wait is None else {"ns": wait.ns, "label": wait.cut.strategy.label(), "chunks": wait.cut.chunks}
+            found.append({"role": role, "pool": solved.service.cluster.pools[p].name, "wait": rule, "least": worker})
     return found
 
 
@@ -175,8 +175,9 @@ def service_search_json(solved: Solved, claim: ServiceClaim, proof: Json, seed: 
             "sizes_worth_having": len(solved.best),
         },
         "optimal": [] if claim.fleet is None else [fleet_json(service, claim.fleet, solved)],
-        "near_optimal": [],
+        "near_optimal": None,
         "limited": solved.limited,
+        "wall_limited": solved.wall_limited,
         "proof": proof,
     }
     return result if status != "INFEASIBLE" else result | _why_infeasible(solved, claim)
@@ -185,11 +186,12 @@ def service_search_json(solved: Solved, claim: ServiceClaim, proof: Json, seed: 
 def _why_infeasible(solved: Solved, claim: ServiceClaim) -> Json:
     """The most that any fleet yields; where that is nothing, why, or the least waits."""
     problem = fleet_problem(solved.service, claim.ceilings).model_copy(update={"load": 0, "objective": "rate"})
-    most = Tables(problem).joint()[-1]
+    most, least = Tables(problem).joint()[-1], problem.least_workers
     if most:
         return {"most_requests_per_s": per_second(most)}
-    if not all(workers.size for workers in solved.workers.values()) and not any(c.rate for c in claim.ceilings):
+    if not any(workers.size for workers in solved.workers.values()):
         return {"why": "no worker has the sizes and degrees that are listed"}
-    if Tables(problem.model_copy(update={"least_workers": 1})).joint()[-1]:
-        return {"why": f"there is no room for {problem.least_workers} workers of every role"}
+    alone = [c for c in claim.ceilings if c.rate]
+    if least > 1 and alone:
+        return {"why": f"there is no room, or there are not the nodes, for {least} workers of every role"}
     return {"closest": closest(solved)}

@@ -16,17 +16,19 @@ from optimizer.serving.report import Json, service_search_json
 from optimizer.serving.solve import Propose, Solved
 
 
-def spending(options: Options) -> Callable[[], bool]:
+class Spending:
     """Whether the effort, or the time, of a search is spent; asked once per range of batches."""
-    deadline = None if options.seconds is None else time.monotonic() + options.seconds
-    left = options.effort * EFFORT_STRATEGIES
 
-    def spent() -> bool:
-        nonlocal left
-        left -= 1
-        return left < 0 or (deadline is not None and left % 256 == 0 and time.monotonic() > deadline)
+    def __init__(self, options: Options) -> None:
+        self._deadline = None if options.seconds is None else time.monotonic() + options.seconds
+        self._left = options.effort * EFFORT_STRATEGIES
+        self.late = False
+        """the wall clock ended the search"""
 
-    return spent
+    def __call__(self) -> bool:
+        self._left -= 1
+        self.late = self.late or (self._deadline is not None and self._left % 64 == 0 and time.monotonic() > self._deadline)
+        return self._left < 0 or self.late
 
 
 def solve(service: Service, options: Options, progress: Callable[[str], None], known: Solved | None = None) -> tuple[Solved, ServiceClaim]:
@@ -34,9 +36,10 @@ def solve(service: Service, options: Options, progress: Callable[[str], None], k
 
     Raises InputError where there are too many workers or fleets.
     """
-    solved = Solved(service, known)
+    solved, spending = Solved(service, known), Spending(options)
     try:
-        solved.bound_workers(progress, spending(options))
+        solved.bound_workers(progress, spending)
+        solved.wall_limited = spending.late
         claim = solved.claim(_by_solver(service, options) if options.route == "joint" else None)
     except Refused as refusal:
         raise InputError(f"cluster.pools: {refusal.reason}; use fewer GPUs, sizes (workers.gpus) or degrees (space)") from refusal

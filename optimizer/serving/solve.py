@@ -36,7 +36,7 @@ class Solved:
         }
         self.best: Best = {}
         self.ceilings: list[Ceiling] = []
-        self.limited = False
+        self.limited = self.wall_limited = False
 
     def bound_workers(self, progress: Callable[[str], None], spent: Callable[[], bool] = never) -> None:
         """The ceiling of every size: its best worker, or the best mix of smaller workers on as many GPUs where that is no less.

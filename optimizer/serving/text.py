@@ -15,31 +15,53 @@ def service_text(r: Json) -> str:
         return "\n".join(_without_fleet(r))
     fleet = r["optimal"][0]
     space = r["space"]
-    proof = f"{r['status']}: {_proved(r)}; {space['workers']} workers of {space['sizes']} sizes, each with every batch, bounded"
-    return "\n".join(
-        [
-            _head(r, fleet["metrics"]),
-            "",
-            *service_table(fleet["workers"]),
-            "",
-            *_waits(fleet["metrics"]),
-            _queues(fleet["queueing"]),
-            "",
-            proof,
-        ]
+    looked = f"{space['workers']} workers of {space['sizes']} sizes, each with every batch" + (
+        ", were not all bounded" if r["limited"] else ""
     )
+    proof = f"{r['status']}: {_proved(r)}; {looked}"
+    waits = [*_waits(fleet["metrics"]), _queues(fleet["queueing"])]
+    return "\n".join([_head(r, fleet["metrics"]), "", *service_table(fleet["workers"]), "", *waits, "", proof])
+
+
+def shown(unit: str, value: int) -> str:
+    """A value of the objective for reading."""
+    match unit:
+        case "gpus":
+            return f"{value} GPUs"
+        case "micro-USD/h":
+            return f"{value / 1e6:,.2f} USD/h"
+        case "micro-USD/h per 1000 requests/s":
+            return f"{value / 1e6:,.2f} USD/h per 1,000 requests/s"
+        case "requests in 10^9 s per GPU in use":
+            return f"{value / 1e9:,.4f} requests/s per GPU in use"
+        case _:
+            return f"{value / 1e9:,.3f} requests/s"
+
+
+def fleet_line(m: Json, objective: Json, value: int | None) -> str:
+    """What a fleet delivers on how many GPUs; first its objective, where that is another."""
+    rate = f"{m['tokens_per_s']:,.1f} tokens/s ({m['requests_per_s']:,.3f} requests/s)"
+    have = m["gpus_in_use"] + m["gpus_idle"]
+    own = "" if value is None or objective["name"] == "throughput" else f"{shown(objective['unit'], value)}: "
+    return f"{own}{rate}, {m['tokens_per_s_per_gpu']:,.2f} tokens/s for each of {have} GPUs, {m['gpus_idle']} idle"
 
 
 def _head(r: Json, m: Json) -> str:
-    rate = f"{m['tokens_per_s']:,.1f} tokens/s ({m['requests_per_s']:,.3f} requests/s)"
-    each = f"{m['tokens_per_s_per_gpu']:,.2f} tokens/s for each of {m['gpus_in_use'] + m['gpus_idle']} GPUs"
-    return f"{r['instance']['name']}: {rate}, {each}, {m['gpus_idle']} idle"
+    return f"{r['instance']['name']}: {fleet_line(m, r['objective'], r['objective']['value'])}"
 
 
 def _proved(r: Json) -> str:
     if r["status"] == "OPTIMAL":
         return f"no fleet of the space does better on {r['objective']['name']}, confirmed by the solver-free checker (mean-field rates)"
-    return f"no fleet does better than {r['objective']['bound']} {r['objective']['unit']}, {r['gap_ppm'] / (PPM // 100):.2f} % away"
+    bound = f"no fleet does better than {shown(r['objective']['unit'], r['objective']['bound'])}, {r['gap_ppm'] / (PPM // 100):.2f} % away"
+    return bound + limit_said(r)
+
+
+def limit_said(r: Json) -> str:
+    """Which limit ended the search, if any."""
+    if r.get("wall_limited"):
+        return "; the time limit was reached, so that this is not reproducible"
+    return "; the limit of the effort was reached" if r.get("limited") else ""
 
 
 def service_table(workers: list[Json]) -> list[str]:
@@ -82,18 +104,18 @@ def _without_fleet(r: Json) -> list[str]:
     name = r["instance"]["name"]
     if r["status"] == "UNKNOWN":
         why = "within the effort" if r["limited"] else "that can be laid out, with domains whole and replicas on nodes of their own"
-        bound = f"none does better than {r['objective']['bound']} {r['objective']['unit']}"
-        return [f"UNKNOWN: {name}: no fleet found {why}; {bound}"]
+        bound = f"none does better than {shown(r['objective']['unit'], r['objective']['bound'])}"
+        return [f"UNKNOWN: {name}: no fleet found {why}; {bound}{limit_said(r)}"]
     if "why" in r:
         return [f"INFEASIBLE: {name}: {r['why']}, proved"]
     if "closest" not in r:
         return [f"INFEASIBLE: {name}: no fleet reaches the load, proved; the most is {r['most_requests_per_s']:,.3f} requests/s"]
     lines = [f"INFEASIBLE: {name}: no worker keeps the limits, or none of a role that is needed; proved. The closest:"]
-    return lines + [_closest(what, wait) for what, wait in r["closest"].items()]
+    return list(dict.fromkeys(lines + [_closest(c) for c in r["closest"]]))
 
 
-def _closest(what: str, wait: Json | None) -> str:
-    who, rule = what.rsplit(": ", 1)
-    if wait is None:
-        return f"  {who}: no worker fits memory"
-    return f"  {who}: the least {rule.removesuffix('_ns').upper()} is {_ms(wait['least'])} ms ({wait['label']}, one sequence per rank)"
+def _closest(c: Json) -> str:
+    who = f"  {c['role']} on {c['pool']}"
+    if c["least"] is None:
+        return f"{who}: no worker fits memory"
+    return f"{who}: the least {c['wait'].upper()} is {_ms(c['least']['ns'])} ms ({c['least']['label']}, one sequence per rank)"
