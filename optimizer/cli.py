@@ -50,15 +50,15 @@ def describe(
 
 
 InstancePath = Annotated[Path, typer.Argument(help="instance file, JSON or YAML (see `schema instance`)")]
-PlanPath = Annotated[Path, typer.Argument(help="plan file; only `degrees` is needed")]
+PlanPath = Annotated[Path, typer.Argument(help="plan file; only `degrees` is needed; of a service a fleet file")]
 Overrides = Annotated[list[str] | None, typer.Option("--set", metavar="PATH=VALUE", help="override one field of the instance")]
 Space = Annotated[str | None, typer.Option(help="classic or folded, instead of the instance's space")]
-Objective = Annotated[str | None, typer.Option(help="latency, throughput, throughput_per_gpu, cost or gpus")]
+Objective = Annotated[str | None, typer.Option(help="latency (not of a service), throughput, throughput_per_gpu, cost or gpus")]
 Effort = Annotated[int, typer.Option(min=1, max=10**9, help="limit: thousands of enumeration steps, or 0.1 deterministic solver seconds")]
 Seconds = Annotated[float | None, typer.Option(min=0.0, help="wall limit; a result that it cuts short is not reproducible")]
 Seed = Annotated[int, typer.Option(min=0, max=2**31 - 1, help="of the solver")]
 Workers = Annotated[int, typer.Option(min=1, max=256, help="solver threads (joint route)")]
-Route = Annotated[str, typer.Option(help="enumeration, or joint: the CP-SAT model over degrees and placement")]
+Route = Annotated[str, typer.Option(help="enumeration, or joint: the CP-SAT model (of a service: of the mix)")]
 AsJson = Annotated[bool, typer.Option("--json", help="one JSON object on stdout")]
 Out = Annotated[Path | None, typer.Option(help="folder for the result files")]
 Force = Annotated[bool, typer.Option("--force", help="write into a folder that is not empty")]
@@ -68,7 +68,6 @@ Quiet = Annotated[bool, typer.Option("--quiet", help="no progress on stderr")]
 
 
 def _chosen(overrides: list[str] | None, space: str | None, objective: str | None) -> list[str]:
-    """The overrides, with those that have options of their own."""
     own = [f"{name}={value}" for name, value in (("space.name", space), ("objective.name", objective)) if value is not None]
     return [*(overrides or []), *own]
 
@@ -121,7 +120,7 @@ def search(
     force: Force = False,
     quiet: Quiet = False,
 ) -> int:
-    """Every optimal strategy of an instance, confirmed by the solver-free checker."""
+    """Every optimal strategy of an instance, or a service's best fleet, confirmed by the solver-free checker."""
     from models.instance import Instance
     from optimizer.commands import Files, run_search
     from optimizer.render import search_text
@@ -131,7 +130,6 @@ def search(
         from optimizer.serving.commands import search_service
 
         refuse_options("of one forward pass", robust=robust, all_=all_ or None, epsilon=epsilon)
-        refuse_options("of one fleet; --out writes those of a front", certificate=certificate if front else None)
         found = search_service(problem, front, options, Files(out, force, certificate), progress(quiet))
         _emit(*found, as_json)
         return EXIT_OF_SEARCH[found.result["status"]]
@@ -161,7 +159,7 @@ def prove(
     force: Force = False,
     quiet: Quiet = False,
 ) -> int:
-    """Is this plan optimal? If not, a better one, or every rule it breaks."""
+    """Is this plan, or fleet, optimal? If not, a better one, or every rule it breaks."""
     from models.instance import Instance
     from models.strategy import PlanFile
     from optimizer.commands import Files, run_prove
@@ -280,7 +278,7 @@ def diff(
     from optimizer.reading import read_record
 
     problem = read_record(instance, Instance, _chosen(set_, space, objective))
-    result = run_diff(problem, read_record(first, PlanFile), read_record(second, PlanFile))
+    result = run_diff(problem, *(read_record(path, PlanFile) for path in (first, second)))
     _emit(result, diff_text, as_json)
     return 0 if result["status"] == "COMPARED" else INFEASIBLE
 

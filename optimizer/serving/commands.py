@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
+from models.errors import InputError
 from models.service import Service
 from optimizer.commands import Files
 from optimizer.search import Options
@@ -26,6 +27,8 @@ def search_service(service: Service, front: int | None, options: Options, files:
     """The best fleet, or with `front` the best at every multiple of so many tokens/s per user."""
     if front is None:
         return Answer(run_service_search(service, options, files, progress), service_text)
+    if files.certificate is not None:
+        raise InputError("--certificate: is of one fleet, a front has one for every limit; use --out, which writes them all")
     return Answer(run_front(service, front, options, files, progress), front_text)
 
 

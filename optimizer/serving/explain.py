@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from models.ceilings import best_worker, least_wait
-from models.fleet import Yield
+from models.fleet import Tables, Yield
 from models.fleet_plan import Deployed, FleetFile, breakdown_of, counted_rate, figures_of, is_whole, limit_violations, worker_violations
 from models.service import Service
-from models.service_claim import fleet_problem, fleet_yield
+from models.service_claim import Ceiling, fleet_problem, fleet_yield
 from models.workers import Workers
 from optimizer.commands import Files
 from optimizer.output import to_json
@@ -44,6 +44,7 @@ def _run(command: str, service: Service, plan: Path, options: Options, files: Fi
     result = service_header(command, found.status, service, options.seed, 0) | _verdict_json(service, found)
     if command == "explain":
         result |= {"explanation": [_explained(found, n, unit) for n, unit in enumerate(found.units)], "balance": _balance(found)}
+        result["alternatives"] = alternatives(found)
     proof = {"checked": True, "certificate_sha256": sha256(text.encode()).hexdigest(), "route": "ceilings"}
     result |= {"proof": proof, "seconds": round(time.monotonic() - started, 3)}
     files.write({f"{command}.json": to_json(result)}, text)
@@ -130,6 +131,37 @@ def _needed(workers: Workers, worker: Deployed) -> Json:
         if wait is not None:
             found[f"least_{rule}_ns_of_any"] = {"least": wait.ns, "label": wait.cut.strategy.label()}
     return found
+
+
+def alternatives(j: Judgement) -> list[Json]:
+    """The best fleets of other freedom, most confined first, by what they serve: where the loss of a fleet comes from.
+
+    Places are not looked at; where no fleet serves the load, the rate is 0.
+    """
+    service, real = j.solved.service, [c for c in j.best.ceilings if (c.pool, c.role, c.gpus) in j.solved.best]
+    names = [pool.name for pool in service.cluster.pools]
+    own = [(names.index(u.workers.pool.name), u.workers.role, u.worker.plan.strategy.gpus, u) for u in j.units]
+    sizes = {(p, role, gpus) for p, role, gpus, _ in own}
+    ours = [
+        Ceiling(pool=p, role=role, gpus=gpus, rate=counted_rate(u.workers, figures_of(u.workers, u.worker)))
+        for n, (p, role, gpus, u) in enumerate(own)
+        if not any(b.worker == n for b in j.broken)
+    ]
+    best = [Ceiling(pool=p, role=r, gpus=g, rate=f.rate) for p, r, g in sorted(sizes) if (f := best_worker(j.solved.workers[p, r], g))]
+    kinds = {
+        "these workers, in the best numbers": ours,
+        "the best workers of these roles and sizes": best,
+        "aggregated workers only": [c for c in real if c.role == "aggregated"],
+        "prefill and decode workers only": [c for c in real if c.role != "aggregated"],
+        "any workers": real,
+    }
+    return [{"of": name, "requests_per_s": per_second(_most(service, workers))} for name, workers in kinds.items()]
+
+
+def _most(service: Service, workers: list[Ceiling]) -> int:
+    """The most requests in 10**9 s that a mix of these serves."""
+    problem = fleet_problem(service, workers).model_copy(update={"objective": "rate", "load": 0})
+    return Tables(problem).joint()[-1]
 
 
 def _balance(j: Judgement) -> Json | None:
