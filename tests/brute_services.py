@@ -268,6 +268,8 @@ class Best(NamedTuple):
 
 def best_fleet(service: Service, kinds: Kinds) -> Best:
     """Looks at every fleet, the best first, until one can be laid out."""
+    if sum(ceil(pool.gpus, pool.gpus_per_node) for pool in service.cluster.pools) < service.objective.limits.min_workers:
+        return Best(None, None)  # R25: there are too few nodes, which the bound knows
     maximal = service.objective.name in ("throughput", "throughput_per_gpu")
     valued = sorted(_valued(service, kinds), key=lambda found: -found[0] if maximal else found[0])
     anywhere = valued[0][0] if valued else None

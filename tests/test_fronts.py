@@ -4,6 +4,7 @@ import json
 from itertools import pairwise
 from pathlib import Path
 from random import Random
+from typing import NamedTuple
 
 import pytest
 from test_fleets import random_problem
@@ -18,7 +19,7 @@ from optimizer.encoding.fleet_model import propose_fleet
 from optimizer.fleets.solve import solve_fleet
 from optimizer.reading import read_record
 from optimizer.search import Options
-from optimizer.serving.front import knee, points, promising, undominated
+from optimizer.serving.front import knee, points, status_of_all, undominated, within
 from optimizer.serving.places import Piece, place_workers
 from optimizer.serving.run import solve
 
@@ -34,25 +35,44 @@ def quiet(_: str) -> None:
 def test_the_front_is_what_a_search_at_every_multiple_gives() -> None:
     service = read_record(LLAMA, Service)
     found = list(points(service, STEP, Options(), quiet))
-    assert found
-    for multiple in range(STEP, found[-1].promised + 3 * STEP, STEP):
-        _, claim = solve(promising(service, multiple), Options(), quiet)
-        of_front = next((p for p in found if p.promised <= multiple <= p.kept), None)
-        assert claim.value == (of_front.claim.value if of_front else None), multiple
+    assert status_of_all(found) == "OPTIMAL"
+    most = 10**9 // found[-1].limit_ns
+    for limit_ns in (*(10**9 // multiple for multiple in range(STEP, most + 3 * STEP, STEP)), 30_000_000):
+        _, claim = solve(within(service, limit_ns), Options(), quiet)
+        of_front = next((p for p in found if p.fleet is not None and p.tpot_ns <= limit_ns <= p.limit_ns), None)
+        assert claim.value == (of_front.claim.value if of_front else None), limit_ns
         assert claim.bound == claim.value
-
-
-def test_a_front_falls_and_its_knee_is_the_farthest_from_its_chord() -> None:
-    front = undominated(list(points(read_record(LLAMA, Service), STEP, Options(), quiet)))
+    front = undominated(found)
     assert all(a.kept < b.kept and a.per_gpu > b.per_gpu for a, b in pairwise(front))
-    first, last, at = front[0], front[-1], front[knee(front)]
 
-    def above(p: object) -> float:
-        x = (p.kept - first.kept) / (last.kept - first.kept)  # type: ignore[attr-defined]
-        y = (p.per_gpu - last.per_gpu) / (first.per_gpu - last.per_gpu)  # type: ignore[attr-defined]
-        return x + y - 1
 
-    assert above(at) == pytest.approx(max(map(above, front)))
+class Corner(NamedTuple):
+    """What `knee` looks at."""
+
+    kept: float
+    per_gpu: float
+
+
+def test_the_knee_is_the_farthest_above_the_chord_and_there_may_be_none() -> None:
+    bulging = [Corner(0, 10), Corner(5, 9), Corner(8, 7), Corner(10, 0)]
+    assert knee(bulging) == 2  # type: ignore[arg-type]
+    sagging = [Corner(0, 10), Corner(5, 3), Corner(10, 0)]
+    assert knee(sagging) is None  # type: ignore[arg-type]
+    assert knee(bulging[:2]) is None  # type: ignore[arg-type]
+
+
+def test_a_front_with_a_gap_is_not_called_optimal(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    spread = ["--set", "objective.limits.min_workers=2", "--set", "cluster.nodes=3", "--set", 'workers.roles=["prefill","decode"]']
+    code, text = run(capsys, monkeypatch, "search", str(LLAMA), "--front", "20", *spread, "--quiet")
+    assert code == 4
+    assert "FEASIBLE: at " in text
+
+
+def test_a_front_without_a_fleet_says_so(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    nothing = ["--set", "objective.limits.ttft_ns=1 ms"]
+    code, text = run(capsys, monkeypatch, "search", str(LLAMA), "--front", "10", *nothing, "--quiet")
+    assert code == 3
+    assert "INFEASIBLE: no fleet gives its users 10 tokens/s each" in text
 
 
 def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, *arguments: str) -> tuple[int, str]:
@@ -75,7 +95,7 @@ def test_files_of_a_front_are_plans_and_certificates_that_hold(
     limit = front["points"][front["limit"]]
     assert limit["fleet"]["metrics"]["tpot_ns"] <= 30_000_000
     for point in front["points"]:
-        plan, proof = (str(folder / f"fleet_{point['promised']}{end}.json") for end in ("", ".certificate"))
+        plan, proof = (str(folder / f"{kind}_{point['number']:03}.json") for kind in ("fleet", "certificate"))
         code, said = run(capsys, monkeypatch, "check", proof, "--plan", plan)
         assert code == 0, said
 

@@ -46,7 +46,7 @@ def run_fleet(files: list[Path], wanted: Wanted, certificate: Path | None, force
     except (ValidationError, Refused) as error:
         reason = error.errors()[0]["msg"] if isinstance(error, ValidationError) else error.reason
         raise InputError(f"--gpus {wanted.gpus}: {reason}; use fewer GPUs or rows") from error
-    text = proof_alone(claim, "tables", f"use fewer rows than {len(workers)}")
+    text = proof_alone(claim, "tables", f"use fewer than {len(workers)} rows")
     if certificate is not None:
         write_file(certificate, text)
     return {
