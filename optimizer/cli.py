@@ -125,7 +125,7 @@ def search(
     from optimizer.commands import Files, run_search
     from optimizer.render import search_text
 
-    problem, options = _load(instance, set_, space, objective), _options(epsilon or "1", effort, seconds, seed, workers, route)
+    problem, options = _load(instance, set_, space, objective), _options("1" if epsilon is None else epsilon, effort, seconds, seed, workers, route)
     if not isinstance(problem, Instance):
         from optimizer.serving.commands import search_service
 
