@@ -78,13 +78,13 @@ def _load(path: Path, overrides: list[str] | None, space: str | None, objective:
     return read_problem(path, _chosen(overrides, space, objective))
 
 
-def _options(epsilon: str, effort: int, seconds: float | None, seed: int, workers: int, route: str) -> "Options":
+def _options(epsilon: str | None, effort: int, seconds: float | None, seed: int, workers: int, route: str) -> "Options":
     from models.errors import InputError
     from optimizer.search import ROUTES, Options, parse_percent
 
     if route not in ROUTES:
         raise InputError(f'--route "{route}": write one of {", ".join(ROUTES)}')
-    return Options(parse_percent(epsilon, "--epsilon"), effort, seconds, seed, workers, route)
+    return Options(parse_percent("1" if epsilon is None else epsilon, "--epsilon"), effort, seconds, seed, workers, route)
 
 
 def _emit(result: dict[str, Any], text: Callable[[dict[str, Any]], str], as_json: bool) -> None:
@@ -125,7 +125,7 @@ def search(
     from optimizer.commands import Files, run_search
     from optimizer.render import search_text
 
-    problem, options = _load(instance, set_, space, objective), _options("1" if epsilon is None else epsilon, effort, seconds, seed, workers, route)
+    problem, options = _load(instance, set_, space, objective), _options(epsilon, effort, seconds, seed, workers, route)
     if not isinstance(problem, Instance):
         from optimizer.serving.commands import search_service
 
