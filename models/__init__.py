@@ -12,7 +12,8 @@ Placement problems     `packing`; arguments that no placement keeps a threshold:
 Certificates           `certificate`: the file and its reader
 What a search claims   `result`
 Fleets                 `fleet` (any priced workers, exact tables); services: `service` -> `passes` -> `cuts`, `workers` (what one yields,
-                       by the equations of `serving`) -> `ceilings` (the best of a size); `fleet_plan` (a user's), `service_claim`
+                       by the equations of `serving`) -> `ceilings` (the best of a size); `fleet_plan` (a user's), `fleet_places`,
+                       `service_claim`
 
 Imports: the standard library and pydantic.
 """

@@ -4,7 +4,7 @@ The ceilings say, for every pool and role, how much no worker of so many GPUs yi
 best fleet is that of `models.fleet`; the fleet listed is priced as it stands, worker by worker, and put onto its GPUs.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Annotated, Literal, NamedTuple
 
 from pydantic import Field
@@ -15,6 +15,7 @@ from models.cluster import MAX_GPUS, Pool
 from models.cuts import Cut
 from models.fleet import ROLES, FleetObjective, FleetProblem, GpuPool, Role, Worker, Yield, value_of_fleet
 from models.fleet_claim import examine_bound, examine_value, is_better
+from models.fleet_places import examine_places, nodes_apart
 from models.fleet_plan import Deployed, FleetFile, WorkerFile, counted_rate, figures_of, worker_violations
 from models.packing import Natural, Refused
 from models.record import Record, StopAtFirst
@@ -156,18 +157,6 @@ def deployed(member: Member) -> Deployed | None:
     return Deployed(Cut(s, member.chunks), member.batch, Plan(s, member.plan.stages, member.plan.placement))
 
 
-def examine_places(pool: Pool, places: Sequence[tuple[int, int]]) -> None:
-    """(R22 pool) No GPU has two workers, and a worker lies inside one scale-up domain or begins one. Raises Refused."""
-    free = 0
-    for gpus, first in sorted(places, key=lambda p: p[1]):
-        domain = pool.scale_up_domain_gpus
-        if first < free or first + gpus > pool.gpus:
-            raise Refused(f"GPUs {first} to {first + gpus - 1} of pool {pool.name} are taken or do not exist", "claim.fleet")
-        if first // domain != (first + gpus - 1) // domain and first % domain:
-            raise Refused(f"a worker on GPUs {first} to {first + gpus - 1} of pool {pool.name} tears a scale-up domain", "claim.fleet")
-        free = first + gpus
-
-
 def examine_replicas(service: Service, fleet: Sequence[Member]) -> None:
     """(R25 min_workers) Every role in use has as many workers as are asked for, no two of which share a node. Raises Refused."""
     least = service.objective.limits.min_workers
@@ -181,15 +170,6 @@ def examine_replicas(service: Service, fleet: Sequence[Member]) -> None:
 def _nodes(pool: Pool, member: Member, first: int) -> tuple[str, int, int]:
     """The pool, the first and the last node of a worker."""
     return pool.name, first // pool.gpus_per_node, (first + member.plan.strategy.gpus - 1) // pool.gpus_per_node
-
-
-def nodes_apart(spans: Iterable[tuple[str, int, int]]) -> int:
-    """The most workers of which no two share a node: as many nodes must fail before none is left (intervals: the first to end is taken)."""
-    found, ends = 0, dict[str, int]()
-    for pool, first, last in sorted(spans, key=lambda span: span[2]):
-        if first > ends.get(pool, -1):
-            found, ends[pool] = found + 1, last
-    return found
 
 
 def speaks_of(claim: ServiceClaim, stated: FleetFile) -> bool:

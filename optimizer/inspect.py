@@ -162,7 +162,7 @@ def _claim_json(certificate: Certificate, instance: Instance | Service | None) -
         case ServiceClaim():
             objective = fleet_problem(claim.service, ()).objective
             found |= {"value": claim.value, "bound": claim.bound, "objective": objective, "gpus": claim.service.gpus}
-            found |= {"ceilings": len(claim.ceilings), "refuted": claim.refuted is not None, "load": claim.service.load()}
+            found |= {"ceilings": len(claim.ceilings), "refutes": claim.refuted is not None, "load": claim.service.load()}
     if isinstance(claim, Optimal | Bounded):
         found["plans"] = [{"label": p.plan.strategy.label(), "value": p.value} for p in claim.plans]
         found["refuted"] = claim.refuted and {"label": claim.refuted.plan.strategy.label(), "value": claim.refuted.value}
@@ -237,5 +237,5 @@ def _service_sentence(claim: Json) -> str:
     }
     better = "more than" if claim["objective"] in ("rate", "rate_per_gpu") else "less than"
     listed = "" if claim["value"] is None else f", and a fleet with {claim['value']:,} is listed"
-    refuted = "; another fleet, which is worse, is refuted" if claim["refuted"] else ""
+    refuted = "; another fleet, which is worse, is refuted" if claim["refutes"] else ""
     return f"no fleet on {claim['gpus']} GPUs has {better} {claim['bound']:,} {units[claim['objective']]}{listed}{refuted}"

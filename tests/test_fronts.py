@@ -11,9 +11,9 @@ from test_fleets import random_problem
 
 from models.cluster import Pool
 from models.fleet import value_of_fleet, yield_of
+from models.fleet_places import examine_places
 from models.packing import Refused
 from models.service import Service
-from models.service_claim import examine_places
 from optimizer.cli import main
 from optimizer.encoding.fleet_model import propose_fleet
 from optimizer.fleets.solve import solve_fleet

@@ -5,7 +5,7 @@ from itertools import groupby
 from typing import NamedTuple
 
 from models.cluster import Pool
-from models.service_claim import nodes_apart
+from models.fleet_places import nodes_apart
 
 
 class Piece(NamedTuple):
