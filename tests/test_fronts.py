@@ -53,12 +53,11 @@ class Corner(NamedTuple):
     per_gpu: float
 
 
-def test_the_knee_is_the_farthest_above_the_chord_and_there_may_be_none() -> None:
-    bulging = [Corner(0, 10), Corner(5, 9), Corner(8, 7), Corner(10, 0)]
-    assert knee(bulging) == 2  # type: ignore[arg-type]
-    sagging = [Corner(0, 10), Corner(5, 3), Corner(10, 0)]
-    assert knee(sagging) is None  # type: ignore[arg-type]
-    assert knee(bulging[:2]) is None  # type: ignore[arg-type]
+def test_the_knee_is_where_yield_times_speed_is_largest() -> None:
+    front = [Corner(1, 10), Corner(4, 9), Corner(7, 6), Corner(10, 1)]
+    assert knee(front) == 2  # type: ignore[arg-type]
+    assert knee(front[:1]) == 0  # type: ignore[arg-type]
+    assert knee([]) is None
 
 
 def test_a_front_with_a_gap_is_not_called_optimal(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:

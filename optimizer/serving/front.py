@@ -88,16 +88,11 @@ def undominated(found: Sequence[Point]) -> list[Point]:
 
 
 def knee(front: Sequence[Point]) -> int | None:
-    """The point farthest above the line from the first to the last, both axes scaled to 1; None where none is above it.
+    """The point of the most tokens/s per GPU times tokens/s per user: beside it, more of one costs a larger share of the other.
 
-    Satopaa et al., "Finding a Kneedle in a Haystack", ICDCSW 2011.
+    Throughput over delay, the power of Kleinrock (ICC 1979), is largest where a system is best loaded. None of an empty front.
     """
-    if len(front) < 3:
-        return None
-    wide, high = front[-1].kept - front[0].kept, front[0].per_gpu - front[-1].per_gpu
-    above = [(p.kept - front[0].kept) / wide + (p.per_gpu - front[-1].per_gpu) / high - 1 for p in front]
-    best = max(range(1, len(front) - 1), key=lambda n: (above[n], -n))
-    return best if above[best] > 0 else None
+    return max(range(len(front)), key=lambda n: (front[n].kept * front[n].per_gpu, -n), default=None)
 
 
 def status_of_all(found: Sequence[Point]) -> str:
