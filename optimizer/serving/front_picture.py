@@ -1,6 +1,7 @@
 """The front as a picture: SVG, steps between the points, the knee and the limit marked."""
 
 from html import escape
+from math import floor, log10
 from typing import Any
 
 WIDTH, HEIGHT, LEFT, BOTTOM, TOP, RIGHT = 720, 440, 70, 50, 40, 20
@@ -37,16 +38,22 @@ def draw_front(result: dict[str, Any]) -> str:
 def _axes(most_x: float, most_y: float, at: Any) -> list[str]:
     (x0, y0), (x1, _), (_, y1) = at(0, 0), at(most_x, 0), at(0, most_y)
     lines = [f'<path d="M{x0} {y1} L{x0} {y0} L{x1} {y0}" fill="none" stroke="{INK}"/>']
-    for n in range(1, 6):
-        x, y = most_x * n / 5, most_y * n / 5
-        (px, _), (_, py) = at(x, 0), at(0, y)
-        lines.append(_text(px, y0 + 18, f"{x:,.0f}", anchor="middle"))
-        lines.append(_text(x0 - 8, py + 4, f"{y:,.0f}", anchor="end"))
+    for x in _ticks(most_x):
+        lines.append(_text(at(x, 0)[0], y0 + 18, f"{x:,g}", anchor="middle"))
+    for y in _ticks(most_y):
+        lines.append(_text(x0 - 8, at(0, y)[1] + 4, f"{y:,g}", anchor="end"))
     lines.append(_text((x0 + x1) / 2, y0 + 38, "tokens/s per user", anchor="middle"))
     middle = (y0 + y1) / 2
     turned = f'text-anchor="middle" transform="rotate(-90 18 {middle})"'
     lines.append(f'<text x="18" y="{middle}" font-size="12" fill="{INK}" {turned}>tokens/s per GPU</text>')
     return lines
+
+
+def _ticks(most: float) -> list[float]:
+    """At most six round numbers above 0, up to `most`."""
+    power = 10.0 ** floor(log10(most)) / 10
+    step = next(m * power for m in (1, 2, 5, 10, 20, 50) if most / (m * power) <= 6)
+    return [step * n for n in range(1, int(most / step) + 1)]
 
 
 def _text(x: float, y: float, said: str, size: int = 12, anchor: str = "start", colour: str = INK) -> str:
