@@ -15,9 +15,7 @@ def service_text(r: Json) -> str:
         return "\n".join(_without_fleet(r))
     fleet = r["optimal"][0]
     space = r["space"]
-    looked = f"{space['workers']} workers of {space['sizes']} sizes, each with every batch" + (
-        ", were not all bounded" if r["limited"] else ""
-    )
+    looked = f"{space['workers']} workers of {space['sizes']} sizes, each with every batch, {'not all ' if r['limited'] else ''}bounded"
     proof = f"{r['status']}: {_proved(r)}; {looked}"
     waits = [*_waits(fleet["metrics"]), _queues(fleet["queueing"])]
     return "\n".join([_head(r, fleet["metrics"]), "", *service_table(fleet["workers"]), "", *waits, "", proof])
