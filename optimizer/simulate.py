@@ -16,7 +16,7 @@ def simulate(
     trace: Annotated[Path | None, typer.Option(metavar="FILE", help="recorded arrivals, CSV or JSON lines, instead of drawn ones")] = None,
     rate: Annotated[float | None, typer.Option(metavar="RATE", help="requests/s of the drawn arrivals, instead of --utilisation")] = None,
     utilisation: Annotated[str | None, typer.Option(metavar="PCT", help="of what the fleet yields; without either the load, or 80")] = None,
-    requests: Annotated[int | None, typer.Option(min=1, max=1_000_000, help="how many to draw; 2000 where not given")] = None,
+    requests: Annotated[int | None, typer.Option(min=1, max=1_000_000, help="how many to draw; else enough to see the fleet full")] = None,
     set_: Annotated[list[str] | None, typer.Option("--set", metavar="PATH=VALUE", help="override one field of the instance")] = None,
     seed: Annotated[int, typer.Option(min=0, max=2**31 - 1, help="of the drawn arrivals")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="one JSON object on stdout")] = False,

@@ -1,14 +1,15 @@
 """Which arrivals a command line asks for."""
 
-from math import isfinite
+from math import ceil, isfinite
 from pathlib import Path
 from typing import NamedTuple
 
 from models.errors import InputError
-from models.units import PPM
+from models.units import NS_PER_S, PPM
 
 DEFAULT_UTILISATION_PPM = 800_000
-DEFAULT_REQUESTS, MOST_REQUESTS = 2_000, 1_000_000
+LEAST_REQUESTS, MOST_BY_DEFAULT, MOST_REQUESTS = 2_000, 50_000, 1_000_000
+LEAST_LIVES = 5  # request times that the arrivals span, or the fleet is never seen as full as it gets
 LEAST_PER_S, MOST_PER_S = 1e-6, 1e6
 
 
@@ -19,7 +20,8 @@ class Asked(NamedTuple):
     requests_per_s: float | None
     utilisation_ppm: int | None
     """neither: the load of the service, or else 80 % of what the fleet yields"""
-    requests: int
+    requests: int | None
+    """to draw; absent: as many as fill the fleet twice over what is needed to see it full"""
     seed: int
 
 
@@ -33,7 +35,13 @@ def parse_asked(trace: Path | None, rate: float | None, utilisation: str | None,
         raise InputError("--rate and --utilisation: both say how many requests come; leave one out")
     if rate is not None and not (isfinite(rate) and LEAST_PER_S <= rate <= MOST_PER_S):
         raise InputError(f"--rate {rate:g}: write requests per second, from {LEAST_PER_S:g} to {MOST_PER_S:g}")
-    return Asked(trace, rate, _share(utilisation), requests or DEFAULT_REQUESTS, seed)
+    return Asked(trace, rate, _share(utilisation), requests, seed)
+
+
+def enough_requests(requests_per_s: float, request_ns: float) -> int:
+    """How many to draw where nothing is said: those of twice the least number of request times, within limits."""
+    needed = 2 * LEAST_LIVES * requests_per_s * request_ns / NS_PER_S
+    return min(MOST_BY_DEFAULT, max(LEAST_REQUESTS, ceil(needed / 1000) * 1000))
 
 
 def _share(text: str | None) -> int | None:

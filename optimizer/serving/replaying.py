@@ -13,7 +13,7 @@ from models.fleet_plan import FleetFile, worker_violations
 from models.service import Service
 from models.units import NS_PER_S, PPM
 from optimizer.serving.arrivals import Arrival, Lengths, draw_poisson, mean_lengths, offered_per_s
-from optimizer.serving.asking import DEFAULT_UTILISATION_PPM, LEAST_PER_S, MOST_PER_S, MOST_REQUESTS, Asked
+from optimizer.serving.asking import DEFAULT_UTILISATION_PPM, LEAST_LIVES, LEAST_PER_S, MOST_PER_S, MOST_REQUESTS, Asked, enough_requests
 from optimizer.serving.deployment import Unit, complete
 from optimizer.serving.means import MeanField, mean_field
 from optimizer.serving.prices import Prices, resized
@@ -27,7 +27,6 @@ Json = dict[str, Any]
 
 WAITS = ("ttft", "tpot", "request")  # limits on these are what a replay may show to be missed
 KEPT_PACE = 0.9  # a fleet that yields less of what comes is said to fall behind
-LEAST_LIVES = 5  # request times that the arrivals span, or the fleet is never seen as full as it gets
 
 
 class Arrivals(NamedTuple):
@@ -100,7 +99,8 @@ def _arrivals(service: Service, means: MeanField, origin: str, asked: Asked) -> 
         rate = means.rate / NS_PER_S * (asked.utilisation_ppm or DEFAULT_UTILISATION_PPM) / PPM
     if not LEAST_PER_S <= rate <= MOST_PER_S:
         raise InputError(f"{origin}: {rate:g} requests/s cannot be replayed; give --rate from {LEAST_PER_S:g} to {MOST_PER_S:g}")
-    return Arrivals("poisson", draw_poisson(service, rate, asked.requests, asked.seed), rate)
+    number = asked.requests or enough_requests(rate, means.request_ns(service.workload.output_tokens))
+    return Arrivals("poisson", draw_poisson(service, rate, number, asked.seed), rate)
 
 
 def _queueing(units: Sequence[Unit], given: Arrivals) -> Waiting | None:
