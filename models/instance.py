@@ -1,7 +1,5 @@
 """One problem: cluster, architecture, workload, expert load, runtime, space, objective."""
 
-import hashlib
-import json
 from collections.abc import Iterable, Iterator
 from typing import Literal, Self
 
@@ -10,7 +8,7 @@ from pydantic import Field, model_validator
 from models.architecture import Architecture
 from models.cluster import Cluster, Pool
 from models.formats import computes_in
-from models.record import SOURCE_KINDS, Name, Record, SourcedRecord, Text
+from models.record import SOURCE_KINDS, Name, Record, SourcedRecord, Text, digest_of
 from models.roofline import peak_format
 from models.space import Space
 from models.strategy import PlanFile
@@ -85,8 +83,7 @@ class Instance(Record):
 
     def digest(self) -> str:
         """SHA-256 of the canonical JSON, hexadecimal: all fields, names sorted, no spaces, characters as they are."""
-        text = json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-        return hashlib.sha256(text.encode()).hexdigest()
+        return digest_of(self)
 
     def load_of_moe_layer(self, layer: int) -> tuple[int, ...]:
         """Tokens routed to each expert in the `layer`-th MoE layer; ones when no load is given."""

@@ -1,5 +1,7 @@
 """Frozen, strict records: the base of everything that is read from or written to a file."""
 
+import hashlib
+import json
 from typing import Annotated, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, FailFast, Field, StringConstraints, model_validator
@@ -30,6 +32,12 @@ class Record(BaseModel):
     """A frozen record: unknown fields are refused, types are not coerced."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+
+def digest_of(record: Record) -> str:
+    """SHA-256 of the canonical JSON, hexadecimal: all fields, names sorted, no spaces, characters as they are."""
+    text = json.dumps(record.model_dump(mode="json"), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 class SourcedRecord(Record):

@@ -4,8 +4,6 @@ A service is an instance whose workload is `serving`. What it costs is that of i
 or does both in turn, and each is an ordinary pass of `models.instance` on one pool.
 """
 
-import hashlib
-import json
 from collections.abc import Iterator
 from typing import Annotated, Literal, Self
 
@@ -15,7 +13,7 @@ from models.architecture import Architecture
 from models.cluster import Cluster, Pool
 from models.fleet import ROLES, Role
 from models.instance import Instance, Objective, assumed, computed_otherwise, sourced_of, weakest
-from models.record import Name, Record, SourcedRecord, StopAtFirst, Text
+from models.record import Name, Record, SourcedRecord, StopAtFirst, Text, digest_of
 from models.space import Space
 from models.strategy import Degree
 from models.units import NS_PER_S, PPM, Nanoseconds, PositivePpm, ceil_div
@@ -160,8 +158,7 @@ class Service(Record):
 
     def digest(self) -> str:
         """SHA-256 of the canonical JSON, as that of an `Instance`."""
-        text = json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-        return hashlib.sha256(text.encode()).hexdigest()
+        return digest_of(self)
 
     def sourced(self) -> Iterator[tuple[str, SourcedRecord]]:
         """Every record of constants with the path where the file states it."""

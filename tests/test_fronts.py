@@ -55,8 +55,8 @@ class Corner(NamedTuple):
 
 def test_the_knee_is_where_yield_times_speed_is_largest() -> None:
     front = [Corner(1, 10), Corner(4, 9), Corner(7, 6), Corner(10, 1)]
-    assert knee(front) == 2  # type: ignore[arg-type]
-    assert knee(front[:1]) == 0  # type: ignore[arg-type]
+    assert knee(front) == 2
+    assert knee(front[:1]) == 0
     assert knee([]) is None
 
 

@@ -126,7 +126,7 @@ def test_times_never_fall_with_the_batch(block: int) -> None:
                 refused = not splits
                 now = {level: workers.times(cut, batch, level) for level in levels}
                 if splits:
-                    now |= {"any split": Times(*map(min, zip(*(split.times for split in splits), strict=True)))}  # type: ignore[dict-item]
+                    now |= {"any split": Times(*map(min, zip(*(split.times for split in splits), strict=True)))}
                 for level, times in now.items():
                     if level in before:
                         pairs = list(zip(before[level], times, strict=True))
@@ -294,7 +294,7 @@ def test_false_claims_are_refused(block: int) -> None:
         if not uniform(service):
             continue
         real = kinds_of(service, workers_of(service))
-        for what, false in false_claims(claimed(service), real):  # type: ignore[arg-type]
+        for what, false in false_claims(claimed(service), real):
             tried[what] += 1
             assert not accepts(false), (seed, what)
     assert len(tried) >= 8, tried

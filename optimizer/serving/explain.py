@@ -45,7 +45,8 @@ def _run(command: str, service: Service, plan: Path, options: Options, files: Fi
     if command == "explain":
         result |= {"explanation": [_explained(found, n, unit) for n, unit in enumerate(found.units)], "balance": _balance(found)}
         result["alternatives"] = alternatives(found)
-    proof = {"checked": True, "certificate_sha256": sha256(text.encode()).hexdigest(), "route": "ceilings"}
+    about = {"OPTIMAL": "this fleet", "NOT_OPTIMAL": "the best fleet found, and this one"}.get(found.status, "the best fleet found")
+    proof = {"checked": True, "about": about, "certificate_sha256": sha256(text.encode()).hexdigest(), "route": "ceilings"}
     result |= {"proof": proof, "seconds": round(time.monotonic() - started, 3)}
     files.write({f"{command}.json": to_json(result)}, text)
     return result

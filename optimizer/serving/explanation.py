@@ -19,7 +19,7 @@ def service_explain_text(r: Json) -> str:
         lines += ["", *_explained(e)]
     if r["balance"] is not None:
         lines += ["", *_balance(r["balance"])]
-    lines += ["", "the most that fleets serve, by what they may be of:"]
+    lines += ["", "the most that was found for fleets, by what they may be of:"]
     lines += [f"  {a['requests_per_s']:>12,.3f} requests/s  {a['of']}" for a in r["alternatives"]]
     return "\n".join(lines)
 
