@@ -12,6 +12,7 @@ from models.passes import Passes, Times
 from models.record import Name, Record, StopAtFirst
 from models.rules import context_covers, slots, stages_cover, strategy_violations, violations
 from models.strategy import Degree, Degrees, Plan, Ranks, rank_order
+from models.units import PPM
 from models.violation import Violation
 from models.workers import MOST_BATCH, Figures, Workers
 
@@ -76,15 +77,29 @@ def times_of(workers: Workers, worker: Deployed) -> Times:
 
 
 def breakdown_of(workers: Workers, worker: Deployed) -> dict[str, int]:
-    """Where the time of its slowest stage goes, ns by term; of an aggregated worker in a decode step and a prefill together."""
+    """Where the time of its passes through all stages goes, ns by term: a decode step, or the chunks of prompts.
+
+    Of an aggregated worker, while each of its sequences is served once: output tokens * step, and the interfering share of each prefill.
+    """
     found: dict[str, int] = {}
-    for n, (passes, sequences) in enumerate(passes_of(workers, worker)):
+    for (passes, sequences), times_ppm in zip(passes_of(workers, worker), _times_made_ppm(workers, worker), strict=True):
         bounds = passes.of(sequences)
-        chunks = worker.cut.chunks if workers.role == "prefill" or n else 1
         for term, ns in evaluate(bounds.instance, worker.plan, bounds.terms).breakdown.items():
             if term not in ("pipeline_bubble", "pp_comm"):  # other micro-batches fill the bubble
-                found[term] = found.get(term, 0) + chunks * ns
+                found[term] = found.get(term, 0) + times_ppm * ns // PPM
     return found
+
+
+def _times_made_ppm(workers: Workers, worker: Deployed) -> tuple[int, ...]:
+    """How often each of `passes_of` counts, in millionths."""
+    (chunks, held), service = (worker.cut.chunks, worker.batch * worker.cut.strategy.pp), workers.service
+    match workers.role:
+        case "prefill":
+            return (chunks * PPM,)
+        case "decode":
+            return (PPM,)
+        case "aggregated":
+            return service.workload.output_tokens * PPM, chunks * held * service.runtime.interference_ppm
 
 
 def figures_of(workers: Workers, worker: Deployed) -> Figures:

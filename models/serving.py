@@ -22,17 +22,29 @@ def batch_ns(decode_ns: int, prefill_ns: int, output_tokens: int) -> int:
     return prefill_ns + (output_tokens - 1) * decode_ns
 
 
-def requests_ns(decode_ns: int, prefill_ns: int, sequences: int, output_tokens: int, interference_ppm: int) -> int:
-    """Time in which a saturated server completes one request of each of its sequences, ns.
+def requests_ns(decode_ns: int, prefill_ns: int, first_ns: int, sequences: int, output_tokens: int, interference_ppm: int) -> int:
+    """Time in which a saturated server completes one request of each of its sequences, ns: how long a request holds its slot.
 
-    Every request costs a prefill, of which the interfering share delays decode steps, and its own decode steps.
+    Its own first token takes `first_ns` from the beginning of its prefill, though no less than a prefill of another; each of those
+    delays its decode steps by the interfering share. So requests in flight = rate * time in flight (Little).
     """
-    return ceil_div(prefill_ns * interference_ppm, PPM) * sequences + output_tokens * decode_ns
+    other = ceil_div(prefill_ns * interference_ppm, PPM)
+    return max(other, first_ns) + (sequences - 1) * other + output_tokens * decode_ns
+
+
+def gathering_ns(ranks: int, sequences: int, requests_ns: int) -> int:
+    """Mean wait of a prompt until there is one for every data-parallel rank, ns, rounded up.
+
+    (DP - 1) / (2 * DP * rate of a rank), of prompts that come evenly at the rate of `sequences` per rank in `requests_ns`: a pass over
+    fewer ranks takes as long, so that full rates need full rounds.
+    """
+    return ceil_div((ranks - 1) * requests_ns, 2 * ranks * sequences)
 
 
 def tokens_per_1000_s(decode_ns: int, prefill_ns: int, sequences: int, output_tokens: int, interference_ppm: int) -> int:
     """Output tokens of a saturated server in 1,000 s, rounded down."""
-    return sequences * output_tokens * 10**12 // requests_ns(decode_ns, prefill_ns, sequences, output_tokens, interference_ppm)
+    first_ns = prefill_ns + decode_ns
+    return sequences * output_tokens * 10**12 // requests_ns(decode_ns, prefill_ns, first_ns, sequences, output_tokens, interference_ppm)
 
 
 def sequences_that_fit(instance: Instance, plan: Plan, most: int) -> int:

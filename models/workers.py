@@ -14,7 +14,7 @@ from models.fleet import Role
 from models.passes import Passes, Times
 from models.rules import context_covers, strategy_violations
 from models.service import Service, chunk_numbers, chunk_tokens, decode_pass, prefill_pass
-from models.serving import cache_ns, chunked_ns, cycle_ns, per_giga_second, requests_ns, token_ns
+from models.serving import cache_ns, chunked_ns, cycle_ns, gathering_ns, per_giga_second, requests_ns, token_ns
 from models.splits import Stages, fastest_stages, unbeaten_stages
 from models.strategy import Strategy
 from models.units import PPM, ceil_div
@@ -240,12 +240,16 @@ class Workers:
         return Figures(min(served, per_giga_second(1, self.sending_ns(s, 1))), s.dp, 0, step, high * s.dp * s.pp)
 
     def _of_aggregated(self, cut: Cut, t: Times, low: int, high: int) -> Figures:
-        """As `models.serving` has it: prefills come between decode steps, and a prompt's chunks each wait for one."""
+        """As `models.serving` has it: prefills come between decode steps, and a prompt's chunks each wait for one.
+
+        TTFT = until every data-parallel rank has a prompt + pass + a step for each chunk.
+        """
         s, n, out = cut.strategy, cut.chunks, self.service.workload.output_tokens
         share = self.service.runtime.interference_ppm
         step, prompt = cycle_ns(t.slowest_decode, t.sent_decode, s.pp), n * t.slowest_prefill
-        each = requests_ns(step, prompt, high * s.pp, out, share)
-        ttft = chunked_ns(t.slowest_prefill, t.sent_prefill, s.pp, n) + n * step
+        first = chunked_ns(t.slowest_prefill, t.sent_prefill, s.pp, n) + n * step
+        each = requests_ns(step, prompt, first, high * s.pp, out, share)
+        ttft = gathering_ns(s.dp, high * s.pp, each) + first
         tpot = token_ns(step, prompt, low * s.pp, out, share)
         return Figures(per_giga_second(high * s.pp, each), s.dp, ttft, tpot, high * s.dp * s.pp)
 

@@ -17,6 +17,7 @@ def simulate(
     rate: Annotated[float | None, typer.Option(metavar="RATE", help="requests/s of the drawn arrivals, instead of --utilisation")] = None,
     utilisation: Annotated[str | None, typer.Option(metavar="PCT", help="of what the fleet yields; without either the load, or 80")] = None,
     requests: Annotated[int | None, typer.Option(min=1, max=1_000_000, help="how many to draw; else enough to see the fleet full")] = None,
+    eager: Annotated[bool, typer.Option("--eager", help="prefill what has come, on however few data-parallel ranks")] = False,
     set_: Annotated[list[str] | None, typer.Option("--set", metavar="PATH=VALUE", help="override one field of the instance")] = None,
     seed: Annotated[int, typer.Option(min=0, max=2**31 - 1, help="of the drawn arrivals")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="one JSON object on stdout")] = False,
@@ -31,7 +32,7 @@ def simulate(
     from optimizer.serving.replay_text import simulate_text
     from optimizer.serving.replaying import run_simulate
 
-    asked = parse_asked(trace, rate, utilisation, requests, seed)
+    asked = parse_asked(trace, rate, utilisation, requests, seed, eager)
     service = read_problem(instance, set_ or ())
     if not isinstance(service, Service):
         raise InputError(f"{instance}: workload.kind: {service.workload.kind} is one pass, not a service; give an instance of kind serving")

@@ -222,8 +222,10 @@ def _priced(service: Service, passes: Passes, p: int, role: Role, found: _Candid
     elif role == "decode":
         rates = [(b * s.pp, osl * step), (1, sending_ns(service, passes, plan, 1))]
     else:
-        rates = [(b * s.pp, b * s.pp * ceil(i * n * s_prefill, 10**6) + osl * step)]
-        ttft = prefill + n * step
+        other, own = ceil(i * n * s_prefill, 10**6), prefill + n * step
+        held = max(other, own) + (b * s.pp - 1) * other + osl * step
+        rates = [(b * s.pp, held)]
+        ttft = ceil((s.dp - 1) * held, 2 * s.dp * b * s.pp) + own
         tpot = step + ceil(i * (b * s.pp - 1) * n * s_prefill, osl * 10**6)
     of_rank = min(requests * GIGA_SECOND // max(1, ns) for requests, ns in rates)
     return Priced(p, role, s, n, b, found.stages, plan.placement, s.dp * (of_rank * share // 10**6), ttft, tpot, found.memory_bytes)

@@ -127,8 +127,13 @@ def test_ranks_that_idle_in_partly_full_rounds_are_noted(tmp_path: Path) -> None
     code, text = run("search", service, "--quiet", "--out", tmp_path / "out")
     assert code == 0
     assert "note: aggregated workers of several data-parallel ranks" in text
-    code, text = run("simulate", service, tmp_path / "out" / "fleet.json", "--requests", "1500")
-    assert "note: the fleet yields less than its means" in text
+    whole, eager = (
+        json.loads(run("simulate", service, tmp_path / "out" / "fleet.json", "--requests", "1500", "--json", *how)[1])
+        for how in ((), ("--eager",))
+    )
+    assert whole["notes"] == []
+    assert whole["requests_per_s"] > 1.3 * eager["requests_per_s"]
+    assert "the fleet yields less than its means" in eager["notes"][0]
 
 
 def test_the_limit_of_the_effort_is_named() -> None:

@@ -271,23 +271,26 @@ def test_a_prefill_worker_takes_what_waits_and_its_batch_holds_when_it_is_free(b
     assert [r.first_ns for r in replay(fleet, arrivals)] == expected
 
 
-def naive_aggregated(prices: Prices, arrivals: Sequence[Arrival]) -> list[tuple[int, int]]:
+def naive_aggregated(prices: Prices, arrivals: Sequence[Arrival], eager: bool) -> list[tuple[int, int]]:
     """First tokens and ends of requests at one aggregated worker of one stage, step by step."""
     queue, prompts = deque(enumerate(arrivals)), deque[int]()
     first, ends = [0] * len(arrivals), [0] * len(arrivals)
     running: dict[int, int] = {}
     joining: list[tuple[int, int]] = []
-    now, held = 0, 0
+    now, held, made = 0, 0, 0
+    gathers, since = prices.ranks > 1 and not eager, None
+    room = prices.slots + prices.ranks * gathers
 
     def take(limit: int) -> None:
         nonlocal held
-        while queue and held < prices.slots and queue[0][1].at_ns <= limit:
+        while queue and held < room and queue[0][1].at_ns <= limit:
             prompts.append(queue.popleft()[0])
             held += 1
 
     def step(extra_ns: int, sequences: int) -> int:
         """One step, and what the prompts' chunk before it takes; returns the time of the step alone."""
-        nonlocal now, running
+        nonlocal now, running, made
+        made += 1
         ns = prices.step_ns(sequences)
         take(now + extra_ns + ns - 1)
         running = {n: left - 1 for n, left in running.items()}
@@ -307,8 +310,12 @@ def naive_aggregated(prices: Prices, arrivals: Sequence[Arrival]) -> list[tuple[
 
     while queue or prompts or joining or running:
         change()
-        if prompts:
-            taken = [prompts.popleft() for _ in range(min(prices.ranks, len(prompts)))]
+        ready = min(prices.ranks, len(prompts), prices.slots - len(running) - len(joining))
+        if ready and since is None:
+            since = made
+        if ready and (not (gathers and running) or ready == prices.ranks or made - (since or 0) >= prices.steps_between_rounds):
+            since = None
+            taken = [prompts.popleft() for _ in range(ready)]
             found = prices.prefill(1, max(arrivals[n].input_tokens for n in taken))
             began, steps = now, 0
             for _ in range(found.chunks):
@@ -327,13 +334,16 @@ def naive_aggregated(prices: Prices, arrivals: Sequence[Arrival]) -> list[tuple[
 @pytest.mark.parametrize("chunks", [1, 4])
 @pytest.mark.parametrize("degrees", [{"tp": 1}, {"tp": 1, "pp": 2}, {"tp": 1, "dp": 2}, {"tp": 1, "dp": 4, "pp": 2}], ids=str)
 @pytest.mark.parametrize("share", [0.3, 0.95, 3.0])
-def test_an_aggregated_worker_prefills_and_decodes_as_it_does_step_by_step(chunks: int, degrees: dict[str, int], share: float) -> None:
+@pytest.mark.parametrize("eager", [False, True])
+def test_an_aggregated_worker_prefills_and_decodes_as_it_does_step_by_step(
+    chunks: int, degrees: dict[str, int], share: float, eager: bool
+) -> None:
     units = complete(service(), plan_of([AGGREGATED | {"count": 1, "batch": 3, "chunks": chunks, "degrees": degrees}]), "plan")
     fleet = fleet_of(units)
     drawn = draw_poisson(service(), fleet.means.rate / 1e9 * share, 150, 3)
     uneven = [a._replace(input_tokens=512 * (1 + n % 7), output_tokens=20 + n % 90) for n, a in enumerate(drawn)]
-    found = replay(fleet, uneven)
-    assert [(r.first_ns, r.done_ns) for r in found] == naive_aggregated(fleet.of("aggregated")[0], uneven)
+    found = replay(fleet._replace(eager=eager), uneven)
+    assert [(r.first_ns, r.done_ns) for r in found] == naive_aggregated(fleet.of("aggregated")[0], uneven, eager)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -541,7 +551,7 @@ def test_a_trace_is_sorted_and_counts_from_its_first_request(tmp_path: Path) -> 
     ],
 )
 def test_options_that_contradict_are_refused(options: dict[str, object], said: str) -> None:
-    given = {"trace": None, "rate": None, "utilisation": None, "requests": None, "seed": 0} | options
+    given = {"trace": None, "rate": None, "utilisation": None, "requests": None, "seed": 0, "eager": False} | options
     with pytest.raises(InputError) as refusal:
         parse_asked(**given)
     assert said in str(refusal.value)

@@ -23,9 +23,11 @@ class Asked(NamedTuple):
     requests: int | None
     """to draw; absent: as many as fill the fleet twice over what is needed to see it full"""
     seed: int
+    eager: bool = False
+    """prompts do not wait for one on every data-parallel rank of an aggregated worker"""
 
 
-def parse_asked(trace: Path | None, rate: float | None, utilisation: str | None, requests: int | None, seed: int) -> Asked:
+def parse_asked(trace: Path | None, rate: float | None, utilisation: str | None, requests: int | None, seed: int, eager: bool) -> Asked:
     """The options of `simulate` together. Raises InputError for those that exclude each other, and for what is no rate."""
     drawn = {"--rate": rate, "--utilisation": utilisation, "--requests": requests}
     beside = next((name for name, value in drawn.items() if value is not None), None)
@@ -35,7 +37,7 @@ def parse_asked(trace: Path | None, rate: float | None, utilisation: str | None,
         raise InputError("--rate and --utilisation: both say how many requests come; leave one out")
     if rate is not None and not (isfinite(rate) and LEAST_PER_S <= rate <= MOST_PER_S):
         raise InputError(f"--rate {rate:g}: write requests per second, from {LEAST_PER_S:g} to {MOST_PER_S:g}")
-    return Asked(trace, rate, _share(utilisation), requests, seed)
+    return Asked(trace, rate, _share(utilisation), requests, seed, eager)
 
 
 def enough_requests(requests_per_s: float, request_ns: float) -> int:

@@ -19,10 +19,10 @@ Entry = tuple[int, int, Request]
 class StepCell:
     """Workers of one role, behind one queue: a request goes to the worker with the least to do among those with a free slot."""
 
-    def __init__(self, agenda: Agenda, workers: Sequence[Prices]) -> None:
+    def __init__(self, agenda: Agenda, workers: Sequence[Prices], eager: bool = False) -> None:
         self._queue: deque[Request] = deque()
         self._unstarted = 0
-        self._workers = [Stepper(agenda, prices, self, n) for n, prices in enumerate(workers)]
+        self._workers = [Stepper(agenda, prices, self, n, eager) for n, prices in enumerate(workers)]
         self._free = [(*worker.load, n) for n, worker in enumerate(self._workers)]
         heapq.heapify(self._free)
 
@@ -62,15 +62,20 @@ class StepCell:
 
 
 class Stepper:
-    """One worker. A request holds one of its slots from when it is given to when its last token is there."""
+    """One worker. A request holds one of its slots from when its prefill begins, or it comes prefilled, to when its last token is there.
 
-    def __init__(self, agenda: Agenda, prices: Prices, cell: StepCell, number: int) -> None:
+    Unless `eager`, prompts wait for one on every data-parallel rank, at most as long as rounds are apart at full rate.
+    """
+
+    def __init__(self, agenda: Agenda, prices: Prices, cell: StepCell, number: int, eager: bool) -> None:
         self._agenda, self._prices, self._cell, self._number = agenda, prices, cell, number
-        self.slots, self.held = prices.slots, 0
         self.prefills = prices.unit.workers.role == "aggregated"
+        self._gathers = self.prefills and prices.ranks > 1 and not eager
+        self.slots, self.held = prices.slots + (prices.ranks if self._gathers else 0), 0
         self._prompts: deque[Request] = deque()
         self._round: list[Request] = []
         self._pass: PrefillPass | None = None
+        self._since: int | None = None  # the step after which the prompts of the next round began to gather
         self._turns = 0  # chunks of the round still to come
         self._first_ns = 0  # when the round's first tokens are there, but for the steps between its chunks
         self._joining: list[Entry] = []  # when its cache is there
@@ -145,7 +150,8 @@ class Stepper:
 
     def _go_on(self, now: int) -> None:
         """Plan the next change: the end of a chunk and the step after it, of the steps to the next end or newcomer, or a newcomer."""
-        if not self._round and self._prompts:
+        waits = self._gather()
+        if waits == 0:
             self._begin_round(now)
         if self._round:
             assert self._pass is not None
@@ -158,6 +164,8 @@ class Stepper:
             steps = self._running[0][0] - self._steps
             if self._joining:
                 steps = min(steps, ceil_div(self._joining[0][0] - now, self._step_ns))
+            if waits is not None:
+                steps = min(steps, waits)
             self._plan(now + steps * self._step_ns, steps)
         elif self._joining:
             self._plan(self._joining[0][0], 0)
@@ -166,9 +174,24 @@ class Stepper:
         """Sequences that a step is priced at: of a worker that prefills, those in the prefill too, whose caches are there."""
         return len(self._running) + (len(self._round) + len(self._joining) if self.prefills else 0)
 
+    def _ready(self) -> int:
+        """Prompts that a round may begin with: of those that have a slot, one for each rank."""
+        return min(self._prices.ranks, len(self._prompts), self._prices.slots - len(self._running) - len(self._joining))
+
+    def _gather(self) -> int | None:
+        """Steps that the next round still waits for more prompts; None where it cannot begin at all."""
+        if self._round or not (ready := self._ready()):
+            return None
+        if not self._gathers or ready == self._prices.ranks or not self._running:
+            return 0
+        if self._since is None:
+            self._since = self._steps
+        return max(0, self._since + self._prices.steps_between_rounds - self._steps)
+
     def _begin_round(self, now: int) -> None:
         """A prompt of each rank; the round lasts as long as its longest."""
-        self._round = [self._prompts.popleft() for _ in range(min(self._prices.ranks, len(self._prompts)))]
+        self._since = None
+        self._round = [self._prompts.popleft() for _ in range(self._ready())]
         self._cell.begun(len(self._round))
         self._pass = self._prices.prefill(1, max(r.input_tokens for r in self._round))
         self._turns, self._first_ns = self._pass.chunks, now + self._pass.through_ns

@@ -5,7 +5,7 @@ from typing import NamedTuple
 from models.fleet_plan import Deployed, figures_of, times_of
 from models.service import Service, chunk_tokens
 from models.serving import chunked_ns, cycle_ns
-from models.units import PPM, ceil_div
+from models.units import NS_PER_S, PPM, ceil_div
 from models.workers import Workers
 from optimizer.serving.arrivals import Lengths
 from optimizer.serving.deployment import Unit
@@ -57,6 +57,11 @@ class Prices:
     def receiving_ns(self) -> int:
         """Time between two caches that arrive at a decode worker, ns, at least: as many are received at once as there are ranks."""
         return ceil_div(self.unit.workers.sending_ns(self._strategy, 1), self.ranks)
+
+    @property
+    def steps_between_rounds(self) -> int:
+        """Decode steps from one round of prefills to the next at the full rate of an aggregated worker, each rank with a prompt."""
+        return ceil_div(NS_PER_S * NS_PER_S, max(1, self.figures.rank_rate) * self.step_ns(self.slots))
 
     def step_ns(self, active: int) -> int:
         """A decode step of so many sequences, spread evenly over ranks and micro-batches."""

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from math import exp, log
 from typing import NamedTuple
 
+from models.fleet_plan import figures_of
 from models.units import NS_PER_S
 from optimizer.serving.arrivals import Lengths
 from optimizer.serving.deployment import Unit
@@ -18,15 +19,17 @@ from optimizer.serving.prices import Prices
 
 NAME = "M/G/k, Allen-Cunneen"
 POISSON = 1.0  # squared coefficient of variation of the gaps of a Poisson process
-PARTLY_FULL = (
-    "Aggregated workers of several data-parallel ranks yield what is said only while every rank has a prompt to prefill at a time; "
-    "below that, ranks idle in rounds that are not full, and the fleet may yield far less (`simulate` replays it)."
+GATHERING = (
+    "Aggregated workers of several data-parallel ranks yield what is said while every rank has a prompt in each round of prefills: have "
+    "the engine hold prompts back until then (TensorRT-LLM: attention_dp_config, enable_balance and timeout_iters); one that prefills "
+    "whatever has come yields far less (`simulate --eager`)."
 )
 QUEUEING_ASSUMPTIONS = (
-    "M/G/k: prefill workers, or the prefills of aggregated ones, are k equal servers behind one queue, each as fast as on full passes; who "
-    "waits at all waits an exponential time. Waits for a slot are not in it.",
-    "Then a prompt waits, where passes hold c > 1 prompts, for the next pass: (1 - 1/c) of half a pass for each of k workers, when all are "
-    "busy; and takes the largest pass that the prompts which come during it suffice for.",
+    "M/G/k: prefill workers are k equal servers of prompts behind one queue, each as fast as on full passes; of aggregated workers the "
+    "slots are, each held by a request for as long as when all are; who waits at all waits an exponential time.",
+    "Then a prompt of a prefill worker waits, where passes hold c > 1 prompts, for the next pass: (1 - 1/c) of half a pass for each of k "
+    "workers, when all are busy; and takes the largest pass that the prompts which come during it suffice for. One of an aggregated worker "
+    "waits until every data-parallel rank has a prompt, as at the full rate.",
 )
 
 
@@ -65,7 +68,7 @@ class _Queue(NamedTuple):
     share: float
     wait: Wait
     gate_ns: float
-    """mean wait for the next pass of those that need not queue for it"""
+    """mean wait for the next pass of those that need not queue for it, the longest being twice as long"""
     pass_ns: float
     """to the first token, from the beginning of the prefill"""
 
@@ -90,20 +93,22 @@ def queue_wait(servers: int, service_ns: float, requests_per_s: float, arrivals_
     return Wait(waits, waits * service_ns / (servers - offered) * (arrivals_cv2 + service_cv2) / 2)
 
 
-def waiting(units: Sequence[Unit], requests_per_s: float, arrivals_cv2: float = POISSON, length_cv2: float = 0.0) -> Waiting | None:
+def waiting(
+    units: Sequence[Unit], requests_per_s: float, arrivals_cv2: float = POISSON, prompts_cv2: float = 0.0, outputs_cv2: float = 0.0
+) -> Waiting | None:
     """The waits of a fleet at a load, shared out in proportion to what its sides yield; None where the load is more than it bears.
 
-    `arrivals_cv2` and `length_cv2` are the squared coefficients of variation of the gaps between requests and of their prompts' lengths.
+    Squared coefficients of variation: of the gaps between requests, and of the lengths of their prompts and outputs.
     """
     means = mean_field(units)
     if requests_per_s * NS_PER_S >= means.rate:
         return None
     found = []
-    for role, rate in (("aggregated", means.aggregated), ("prefill", means.disaggregated)):
+    for role, rate, queue_of in (("aggregated", means.aggregated, _slot_queue), ("prefill", means.disaggregated, _pass_queue)):
         if rate:
             share = rate / means.rate
-            servers = [_server(unit) for unit in units if unit.workers.role == role]
-            queue = _queue(servers, share, share * requests_per_s, arrivals_cv2, length_cv2)
+            side = [unit for unit in units if unit.workers.role == role]
+            queue = queue_of(side, share, share * requests_per_s, arrivals_cv2, outputs_cv2 if role == "aggregated" else prompts_cv2)
             if queue is None:
                 return None
             found.append(queue)
@@ -113,9 +118,25 @@ def waiting(units: Sequence[Unit], requests_per_s: float, arrivals_cv2: float = 
     return Waiting(mean_ns, p95_ns, ttft_ns, _quantile_ns(found, 0.95), QUEUEING_ASSUMPTIONS)
 
 
-def formula_holds(units: Sequence[Unit]) -> bool:
-    """Whether rounds of prefills need not be full for the means to hold: no aggregated worker has several data-parallel ranks."""
-    return all(unit.workers.role != "aggregated" or unit.worker.cut.strategy.dp == 1 for unit in units)
+def gathers(units: Sequence[Unit]) -> bool:
+    """Whether prompts have to wait for others: some aggregated worker has several data-parallel ranks."""
+    return any(unit.workers.role == "aggregated" and unit.worker.cut.strategy.dp > 1 for unit in units)
+
+
+def _slot_queue(units: Sequence[Unit], share: float, requests_per_s: float, arrivals_cv2: float, length_cv2: float) -> _Queue | None:
+    """The queue before the slots of aggregated workers; then until every rank has a prompt, and the first token."""
+    slots = wait_ns = pass_ns = rate = held_ns2 = 0.0
+    for unit in units:
+        found = figures_of(unit.workers, unit.worker)
+        each, yields = found.in_flight, unit.copies * found.rate / NS_PER_S
+        slots, rate = slots + unit.copies * each, rate + yields
+        held_ns2 += yields * (NS_PER_S * unit.copies * each / yields) ** 2
+        ranks = unit.worker.cut.strategy.dp
+        gather_ns = (ranks - 1) * NS_PER_S * unit.copies / (2 * yields)
+        wait_ns, pass_ns = wait_ns + yields * gather_ns, pass_ns + yields * (found.ttft_ns - gather_ns)
+    held_ns = slots / rate * NS_PER_S
+    wait = queue_wait(int(slots), held_ns, requests_per_s, arrivals_cv2, held_ns2 / rate / held_ns**2 * (1 + length_cv2) - 1)
+    return None if wait is None else _Queue(share, wait, wait_ns / rate, pass_ns / rate)
 
 
 class _Server(NamedTuple):
@@ -130,15 +151,12 @@ class _Server(NamedTuple):
 def _server(unit: Unit) -> _Server:
     asked = unit.workers.service.workload
     prices = Prices(unit, Lengths(asked.input_tokens, asked.output_tokens))
-    if unit.workers.role == "prefill":
-        return _Server(prices, unit.copies, NS_PER_S * NS_PER_S / max(1, prices.figures.rate))
-    found = prices.prefill(1, asked.input_tokens)
-    round_ns = found.chunks * (prices.delay_ns(found) + prices.step_ns(prices.slots))
-    return _Server(prices, unit.copies, round_ns / prices.ranks)
+    return _Server(prices, unit.copies, NS_PER_S * NS_PER_S / max(1, prices.figures.rate))
 
 
-def _queue(servers: Sequence[_Server], share: float, requests_per_s: float, arrivals_cv2: float, length_cv2: float) -> _Queue | None:
-    """The queue before servers of several speeds: as many of their mean speed, whose times vary as theirs do."""
+def _pass_queue(units: Sequence[Unit], share: float, requests_per_s: float, arrivals_cv2: float, length_cv2: float) -> _Queue | None:
+    """The queue before prefill workers of several speeds: as many of their mean speed, whose times vary as theirs do."""
+    servers = [_server(unit) for unit in units]
     number, rate = sum(s.copies for s in servers), sum(s.copies / s.service_ns for s in servers)
     service_ns = number / rate
     spread = sum(s.copies * s.service_ns for s in servers) / rate / service_ns**2  # mean square over squared mean
@@ -161,8 +179,6 @@ def _largest_pass(server: _Server, requests_per_s: float) -> tuple[int, float, f
     A pass of b prompts on the busiest of r ranks has more than (b - 1) r prompts: as many must come in its time.
     """
     prices, ranks = server.prices, server.prices.ranks
-    if prices.unit.workers.role == "aggregated":
-        return ranks, server.service_ns * ranks, prices.figures.ttft_ns
     batch = prices.unit.worker.batch
     passes = [prices.prefill(b, prices.stated_tokens) for b in range(1, batch + 1)]
     kept = (p for b, p in reversed(tuple(enumerate(passes))) if requests_per_s * prices.period_ns(p) / NS_PER_S >= b * ranks + 1)

@@ -12,21 +12,21 @@ from models.fleet import ROLES
 from models.fleet_plan import FleetFile, worker_violations
 from models.service import Service
 from models.units import NS_PER_S, PPM
+from optimizer.serving.agenda import Request
 from optimizer.serving.arrivals import Arrival, Lengths, draw_poisson, mean_lengths, offered_per_s
 from optimizer.serving.asking import DEFAULT_UTILISATION_PPM, LEAST_LIVES, LEAST_PER_S, MOST_PER_S, MOST_REQUESTS, Asked, enough_requests
 from optimizer.serving.deployment import Unit, complete
 from optimizer.serving.means import MeanField, mean_field
 from optimizer.serving.prices import Prices, resized
-from optimizer.serving.queueing import NAME, PARTLY_FULL, POISSON, Waiting, formula_holds, waiting
+from optimizer.serving.queueing import NAME, POISSON, Waiting, gathers, waiting
 from optimizer.serving.report import service_header
-from optimizer.serving.simulate import REPLAY_ASSUMPTIONS, ROUTER, Fleet, replay
+from optimizer.serving.simulate import EAGER, GATHERS, REPLAY_ASSUMPTIONS, ROUTER, Fleet, replay
 from optimizer.serving.traces import read_trace
-from optimizer.serving.waits import WARM_UP_PCT, Seen, Spread, counted, summary
+from optimizer.serving.waits import WARM_UP_PCT, Seen, Spread, counted, falls_behind, summary
 
 Json = dict[str, Any]
 
 WAITS = ("ttft", "tpot", "request")  # limits on these are what a replay may show to be missed
-KEPT_PACE = 0.9  # a fleet that yields less of what comes is said to fall behind
 
 
 class Arrivals(NamedTuple):
@@ -48,15 +48,15 @@ def run_simulate(service: Service, plan: FleetFile, origin: str, asked: Asked) -
     lengths = mean_lengths(given.arrivals)
     units = [resized(unit, lengths) for unit in stated]
     means = mean_field(units)
-    fleet = Fleet([(Prices(unit, lengths), unit.copies) for unit in stated], means)
+    fleet = Fleet([(Prices(unit, lengths), unit.copies) for unit in stated], means, asked.eager)
     requests = replay(fleet, given.arrivals)
     seen = summary(requests, service.objective.limits)
-    queueing = _queueing(units, given)
+    queueing = None if asked.eager and gathers(units) else _queueing(units, given)
     head = service_header("simulate", "SIMULATED", service, asked.seed, time.monotonic() - started)
     return {
         **head,
-        "assumptions": [*head["assumptions"], *_assumptions(service, means, queueing, lengths, formula_holds(units))],
-        "notes": _notes(given, means, seen),
+        "assumptions": [*head["assumptions"], *_assumptions(service, means, queueing, lengths), *_of_rounds(units, asked.eager)],
+        "notes": _notes(given, means, requests, seen),
         "arrivals": _arrivals_json(given, lengths, len(counted(requests))),
         **{f"{name}_ms": _spread_json(getattr(seen, name)) for name in WAITS},
         "tokens_per_s": round(seen.tokens_per_s, 3),
@@ -105,11 +105,12 @@ def _arrivals(service: Service, means: MeanField, origin: str, asked: Asked) -> 
 
 def _queueing(units: Sequence[Unit], given: Arrivals) -> Waiting | None:
     """The queueing formula at the rate and variation of the arrivals."""
-    if given.requests_per_s is None or not formula_holds(units):
+    if given.requests_per_s is None:
         return None
     gaps = [b.at_ns - a.at_ns for a, b in zip(given.arrivals, given.arrivals[1:], strict=False)]
     of_gaps = POISSON if given.kind == "poisson" else _cv2(gaps)
-    return waiting(units, given.requests_per_s, of_gaps, _cv2([a.input_tokens for a in given.arrivals]))
+    prompts, outputs = ([getattr(a, f"{name}_tokens") for a in given.arrivals] for name in ("input", "output"))
+    return waiting(units, given.requests_per_s, of_gaps, _cv2(prompts), _cv2(outputs))
 
 
 def _cv2(found: Sequence[int]) -> float:
@@ -122,7 +123,7 @@ def _utilisation(given: Arrivals, means: MeanField) -> float | None:
     return None if given.requests_per_s is None else round(given.requests_per_s * NS_PER_S / means.rate, 4)
 
 
-def _notes(given: Arrivals, means: MeanField, seen: Seen) -> list[str]:
+def _notes(given: Arrivals, means: MeanField, requests: Sequence[Request], seen: Seen) -> list[str]:
     """What the reader must know before the figures."""
     life_ns = seen.request.mean
     span_ns, own_ns = given.arrivals[-1].at_ns, means.request_ns(mean_lengths(given.arrivals).output_tokens)
@@ -130,7 +131,7 @@ def _notes(given: Arrivals, means: MeanField, seen: Seen) -> list[str]:
     share = _utilisation(given, means)
     if share is None or share >= 1:
         found.append("more requests come than the fleet yields on average: queues grow to the end, and waits tell how long the replay was")
-    elif seen.requests_per_s < KEPT_PACE * (given.requests_per_s or 0) and span_ns > LEAST_LIVES * own_ns:
+    elif falls_behind(requests) and span_ns > LEAST_LIVES * own_ns:
         found.append("the fleet yields less than its means: queues grow to the end, and waits tell how long the replay was")
     elif span_ns < LEAST_LIVES * life_ns:
         needed = round(LEAST_LIVES * life_ns * (given.requests_per_s or 0) / NS_PER_S)
@@ -142,7 +143,7 @@ def _notes(given: Arrivals, means: MeanField, seen: Seen) -> list[str]:
     return found
 
 
-def _assumptions(service: Service, means: MeanField, queueing: Waiting | None, lengths: Lengths, full: bool) -> list[str]:
+def _assumptions(service: Service, means: MeanField, queueing: Waiting | None, lengths: Lengths) -> list[str]:
     """What the replay rests on, beside the cost model."""
     said, asked = list(REPLAY_ASSUMPTIONS), service.workload
     if means.aggregated and means.disaggregated:
@@ -161,7 +162,12 @@ def _assumptions(service: Service, means: MeanField, queueing: Waiting | None, l
         f"The first {WARM_UP_PCT} % of the requests are not counted; percentiles are by nearest rank; rates are those between the end of "
         f"{WARM_UP_PCT} % of the requests and the last one's first decode step."
     )
-    return [*said, *(queueing.assumed if queueing else ()), *(() if full else (PARTLY_FULL,))]
+    return [*said, *(queueing.assumed if queueing else ())]
+
+
+def _of_rounds(units: Sequence[Unit], eager: bool) -> list[str]:
+    """How rounds of prefills begin, where that matters."""
+    return [EAGER if eager else GATHERS] if gathers(units) else []
 
 
 def _arrivals_json(given: Arrivals, lengths: Lengths, kept: int) -> Json:

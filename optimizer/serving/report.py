@@ -12,7 +12,7 @@ from models.units import NS_PER_S, PPM, ceil_div
 from models.workers import Workers
 from optimizer.report import MIB, about_tables, outside_tables, percent
 from optimizer.serving.deployment import Unit
-from optimizer.serving.queueing import NAME, formula_holds, waiting
+from optimizer.serving.queueing import NAME, gathers, waiting
 from optimizer.serving.solve import Solved
 from optimizer.versions import tool_versions
 
@@ -135,10 +135,10 @@ def fleet_json(service: Service, fleet: tuple[Member, ...], solved: Solved) -> J
 def queueing_json(service: Service, units: list[Unit], rate: int) -> Json:
     """Time to the first token with queues, by a formula, at the load or at all that is counted on; nulls where queues never end."""
     load = (service.load() or rate) / NS_PER_S
-    found = waiting(units, load) if formula_holds(units) else None
+    found = waiting(units, load)
     mean, most = (None, None) if found is None else (round(found.ttft_mean_ns), round(max(found.ttft_mean_ns, found.ttft_p95_ns)))
     return {"model": NAME, "requests_per_s": round(load, 6), "ttft_mean_ns": mean, "ttft_p95_ns": most} | {
-        "holds": formula_holds(units),
+        "gathers": gathers(units),
     }
 
 

@@ -19,10 +19,14 @@ REPLAY_ASSUMPTIONS = (
     "A prefilled request takes a free slot of the decode worker with fewest slots taken, or waits for one; its cache waits without limit.",
     "An aggregated worker with waiting prompts and free slots prefills one prompt on each data-parallel rank, with a decode step after "
     "each chunk; a prompt goes to the worker with fewest prompts before it, then with fewest slots taken.",
-    "No worker waits for more prompts than there are; ranks without one idle meanwhile, as in engines that do not delay prefills.",
     "A request makes as many decode steps as it has output tokens, as in the mean-field figures; its time per token contains its waits.",
     "Sequences are spread evenly over ranks and micro-batches; more than 127 of one are priced at up to 1.6 % more than there are.",
 )
+GATHERS = (
+    "An aggregated worker holds prompts back until every data-parallel rank has one, for as many decode steps as lie between rounds at its "
+    "full rate at most: an engine does so if told to (TensorRT-LLM: attention_dp_config, enable_balance and timeout_iters)."
+)
+EAGER = "No worker waits for more prompts than there are; data-parallel ranks without one idle meanwhile (--eager)."
 ROUTER = (
     "The router sends a request to the side, aggregated or disaggregated, with the fewest waiting requests for its rate; of equals to "
     "the one that was sent fewest for its rate."
@@ -56,6 +60,8 @@ class Fleet(NamedTuple):
 
     workers: Sequence[tuple[Prices, int]]
     means: MeanField
+    eager: bool = False
+    """prefills what has come, whether or not every data-parallel rank of an aggregated worker has a prompt"""
 
     def of(self, role: Role) -> list[Prices]:
         """Every worker of a role."""
@@ -87,9 +93,9 @@ def _sides(fleet: Fleet, agenda: Agenda) -> Iterator[Side]:
     """The ways through the fleet that lead to the end."""
     means = fleet.means
     if means.aggregated:
-        cell = StepCell(agenda, fleet.of("aggregated"))
+        cell = StepCell(agenda, fleet.of("aggregated"), fleet.eager)
         yield Side(cell, (cell,), means.aggregated)
     if means.disaggregated:
-        decode = StepCell(agenda, fleet.of("decode"))
+        decode = StepCell(agenda, fleet.of("decode"), fleet.eager)
         prefill = PrefillCell(agenda, fleet.of("prefill"), decode.give)
         yield Side(prefill, (prefill, decode), means.disaggregated)

@@ -3,7 +3,7 @@
 from typing import Any
 
 from models.units import PPM
-from optimizer.serving.queueing import PARTLY_FULL
+from optimizer.serving.queueing import GATHERING
 
 Json = dict[str, Any]
 MS = 1_000_000
@@ -17,7 +17,7 @@ def service_text(r: Json) -> str:
     space = r["space"]
     looked = f"{space['workers']} workers of {space['sizes']} sizes, each with every batch, {'not all ' if r['limited'] else ''}bounded"
     proof = f"{r['status']}: {_proved(r)}; {looked}"
-    waits = [*_waits(fleet["metrics"]), _queues(fleet["queueing"])]
+    waits = [*_waits(fleet["metrics"]), *_queues(fleet["queueing"])]
     return "\n".join([_head(r, fleet["metrics"]), "", *service_table(fleet["workers"]), "", *waits, "", proof])
 
 
@@ -87,15 +87,13 @@ def _waits(m: Json) -> list[str]:
     return lines
 
 
-def _queues(q: Json) -> str:
-    if not q["holds"]:
-        return f"note: {PARTLY_FULL[:1].lower()}{PARTLY_FULL[1:]}"
-    if q["ttft_mean_ns"] is None:
-        return (
-            f"at {q['requests_per_s']:,.3f} requests/s queues grow without end: count on a share of the rates (workload.*_utilisation_ppm)"
-        )
+def _queues(q: Json) -> list[str]:
+    rate = f"{q['requests_per_s']:,.3f} requests/s"
     waits = f"TTFT {_ms(q['ttft_mean_ns'])} ms on average, 95 % within {_ms(q['ttft_p95_ns'])} ms"
-    return f"with queues at {q['requests_per_s']:,.3f} requests/s: {waits} ({q['model']}; `simulate` replays it)"
+    said = f"with queues at {rate}: {waits} ({q['model']}; `simulate` replays it)"
+    if q["ttft_mean_ns"] is None:
+        said = f"at {rate} queues grow without end: count on a share of the rates (workload.*_utilisation_ppm)"
+    return [said, f"note: {GATHERING[:1].lower()}{GATHERING[1:]}"] if q["gathers"] else [said]
 
 
 def _without_fleet(r: Json) -> list[str]:

@@ -1,6 +1,7 @@
 """What the counted requests of a replay saw: percentiles, rates, shares within the limits."""
 
 from collections.abc import Sequence
+from math import sqrt
 from typing import NamedTuple
 
 from models.service import ServiceLimits
@@ -9,6 +10,8 @@ from optimizer.serving.agenda import Request
 
 WARM_UP_PCT = 10
 """First requests that are left out: they find the fleet emptier than it will be."""
+
+BEHIND_PCT = 3
 
 
 class Spread(NamedTuple):
@@ -48,6 +51,20 @@ def summary(requests: Sequence[Request], limits: ServiceLimits) -> Seen:
         within[name] = None if limit is None else sum(ns <= limit for ns in found) / len(found)
     spreads = {name: spread(found) for name, found in waits.items()}
     return Seen(len(kept), spreads["ttft"], spreads["tpot"], spreads["request"], *rates(requests), within)
+
+
+def falls_behind(requests: Sequence[Request]) -> bool:
+    """Whether more requests wait for their first token at the end of the arrivals than half-way, by more than 3 % of those that came since.
+
+    And by more than chance explains: twice the standard deviation of a Poisson count.
+    """
+    since = requests[len(requests) // 2 :]
+    grown = _waiting_at(requests, since[-1].arrived_ns) - _waiting_at(requests, since[0].arrived_ns)
+    return grown > max(len(since) * BEHIND_PCT / 100, 2 * sqrt(len(since)))
+
+
+def _waiting_at(requests: Sequence[Request], ns: int) -> int:
+    return sum(r.arrived_ns <= ns < r.first_ns for r in requests)
 
 
 def spread(found: Sequence[int]) -> Spread:
