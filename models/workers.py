@@ -229,7 +229,7 @@ class Workers:
         """
         s, n = cut.strategy, cut.chunks
         sending = self.sending_ns(s, low)
-        wait = chunked_ns(t.slowest_prefill, t.sent_prefill, s.pp, n) + sending + self.link_latency_ns
+        wait = chunked_ns(t.slowest_prefill, t.sent_prefill, s.pp, n) + sending + self.pool.scale_out.latency_ns
         return Figures(per_giga_second(high, max(n * t.slowest_prefill, sending)), s.dp, wait, 0, high * s.dp * s.pp)
 
     def _of_decode(self, cut: Cut, t: Times, high: int) -> Figures:
@@ -254,18 +254,13 @@ class Workers:
         return Figures(per_giga_second(high * s.pp, each), s.dp, ttft, tpot, high * s.dp * s.pp)
 
     def sending_ns(self, s: Strategy, prompts: int) -> int:
-        """The caches of so many prompts of each rank over the slowest pool's ports, ns, without latency."""
+        """The caches of so many prompts of each rank through its own ports, ns, without latency."""
         cache = self._caches.get((s.tp, s.cp))
         if cache is None:
             terms = self.prefill(1).bounds.terms
             cache = sum(count * terms.cache_bytes(g, s.tp, s.cp) for g, count in self.service.architecture.distinct_layers())
             self._caches[s.tp, s.cp] = cache
-        return max(cache_ns(prompts * cache, s.pp, pool.scale_out) for pool in self.service.cluster.pools)
-
-    @cached_property
-    def link_latency_ns(self) -> int:
-        """Start-up of a transfer between workers, ns."""
-        return max(pool.scale_out.latency_ns for pool in self.service.cluster.pools)
+        return cache_ns(prompts * cache, s.pp, self.pool.scale_out)
 
     def waits(self, figures: Figures) -> Iterator[tuple[str, int, int]]:
         """The limits on waits of this role: rule, ns that requests wait, ns that they may."""

@@ -118,12 +118,12 @@ def slowest_and_sent(terms: Terms, plan: Plan) -> tuple[int, int]:
     return max(stage.ns for stage in found.stages), found.breakdown["pp_comm"] // (pp - 1) if pp > 1 else 0
 
 
-def sending_ns(service: Service, passes: Passes, plan: Plan, prompts: int) -> int:
-    """Caches of `prompts` prompts, all stages at once in equal parts, over the slowest pool's scale-out port."""
+def sending_ns(pool: Pool, passes: Passes, plan: Plan, prompts: int) -> int:
+    """Caches of `prompts` prompts, all stages at once in equal parts, over the pool's scale-out port."""
     s = plan.strategy
     stages = stage_memory(passes.terms(1, 0, s.dp * s.pp), plan)  # PP prompts on a data-parallel rank
     on_gpu = sum(stage["kv_cache"] for stage in stages) // s.pp * prompts
-    return max(ceil(ceil(on_gpu, s.pp) * 10**9, pool.scale_out.bandwidth_bytes_per_s) for pool in service.cluster.pools)
+    return ceil(ceil(on_gpu, s.pp) * 10**9, pool.scale_out.bandwidth_bytes_per_s)
 
 
 class _Candidate(NamedTuple):
@@ -206,7 +206,7 @@ def _priced(service: Service, passes: Passes, p: int, role: Role, found: _Candid
     """The equations of docs/serving.md, What a worker costs."""
     s, n, b, osl = found.strategy, found.chunks, found.batch, service.workload.output_tokens
     i, share = service.runtime.interference_ppm, service.workload.utilisation_ppm(role)
-    latency = max(pool.scale_out.latency_ns for pool in service.cluster.pools)
+    pool = service.cluster.pools[p]
     beside = ceil(service.workload.input_tokens, n) if role == "aggregated" else 0
     rates, ttft, tpot = [], 0, 0
     if role != "decode":
@@ -216,11 +216,11 @@ def _priced(service: Service, passes: Passes, p: int, role: Role, found: _Candid
         s_decode, x_decode = slowest_and_sent(passes.terms(None, beside, b * s.dp * s.pp), plan)
         tpot = step = s.pp * s_decode + (s.pp - 1) * x_decode
     if role == "prefill":
-        sending = sending_ns(service, passes, plan, b)
-        ttft = prefill + sending + latency
+        sending = sending_ns(pool, passes, plan, b)
+        ttft = prefill + sending + pool.scale_out.latency_ns
         rates = [(b, max(n * s_prefill, sending))]
     elif role == "decode":
-        rates = [(b * s.pp, osl * step), (1, sending_ns(service, passes, plan, 1))]
+        rates = [(b * s.pp, osl * step), (1, sending_ns(pool, passes, plan, 1))]
     else:
         other, own = ceil(i * n * s_prefill, 10**6), prefill + n * step
         held = max(other, own) + (b * s.pp - 1) * other + osl * step

@@ -94,8 +94,8 @@ class Prices:
         return max(1, found.chunks * found.chunk_ns, found.sending_ns)
 
     def first_token_ns(self, found: PrefillPass) -> int:
-        """From the beginning of a prefill worker's pass to the first tokens where they are decoded."""
-        return found.through_ns + found.sending_ns + self.unit.workers.link_latency_ns
+        """From the beginning of a prefill worker's pass to when the caches, and the first tokens, have left."""
+        return found.through_ns + found.sending_ns + self.unit.workers.pool.scale_out.latency_ns
 
     def delay_ns(self, found: PrefillPass) -> int:
         """What one chunk of a prompt adds to a decode step of an aggregated worker."""
