@@ -10,6 +10,7 @@ from models.workers import Figures, Level, Range, Workers
 WHOLE_CUT = -1  # all ranges of a worker together
 LEVELS: tuple[Level, ...] = ("floor", "quick")
 EXACT = len(LEVELS)  # the level after them: every split
+NARROW_BITS = 6  # ranges of at most a 64th of their least batch are bounded by every split before they are halved further
 
 
 class Found(NamedTuple):
@@ -43,7 +44,8 @@ def best_worker(workers: Workers, gpus: int, above: int = 0, spent: Callable[[],
 def best_among(workers: Workers, choice: Iterable[Cut], above: int = 0, spent: Callable[[], bool] = never) -> Found | None:
     """The best of these workers, each with its best batch, if it is above `above`. Raises Stopped when `spent` says so.
 
-    Every range of batches is bounded by computation alone, then with communication, then halved, then priced; the highest bound first.
+    Every range of batches is bounded by computation alone, then with communication, then halved, then by every split of its least
+    batch, then halved down to one batch, which is priced so; the highest bound first.
     """
     cuts, heap = tuple(choice), list[tuple[int, int, int, int, int]]()  # -bound, place of the cut, low, high, level
     for place, cut in enumerate(cuts):
@@ -62,13 +64,14 @@ def best_among(workers: Workers, choice: Iterable[Cut], above: int = 0, spent: C
                 if bound > above:
                     heappush(heap, (-bound, place, r.low, r.high, 0))
             continue
-        if level == EXACT:
+        if level == EXACT and low == high:
             priced = _bound(workers, cut, low, high, level)
             assert priced is not None, "it was bounded before"
             return Found(cut, low, priced[1], priced[0])
         middle = (low + high + 1) // 2
         halves = ((low, middle - 1, level), (middle, high, level))
-        for part in halves if level and low < high else ((low, high, level + 1),):
+        wide = level > 0 and high - low > (0 if level == EXACT else low >> NARROW_BITS)
+        for part in halves if wide else ((low, high, level + 1),):
             closer = _bound(workers, cut, *part)
             if closer is not None and closer[0] > above:
                 heappush(heap, (max(rate, -closer[0]), place, *part))
@@ -83,10 +86,11 @@ def counted(cut: Cut, r: Range) -> int:
 def _bound(workers: Workers, cut: Cut, low: int, high: int, level: int) -> tuple[int, Figures] | None:
     """No batch from low to high has a higher rate than this, with the figures it rests on; None where none keeps the limits."""
     if level == EXACT:
-        found = workers.best_split(cut, low)
-        if found is None:
+        priced = (workers.figures(cut, split.times, low, high) for split in workers.splits(cut, low))
+        kept = max((f for f in priced if not workers.broken(f)), key=lambda f: f.rank_rate, default=None)
+        if kept is None:
             return None
-        figures = found[1]
+        figures = kept
     else:
         figures = workers.figures(cut, workers.times(cut, low, LEVELS[level]), low, high)
         if workers.broken(figures):

@@ -23,6 +23,7 @@ from models.service import Service
 from models.service_claim import Member, ServiceClaim, examine_service, fleet_problem
 from models.workers import Level, Workers
 from optimizer.cli import app
+from optimizer.reading import read_problem
 from optimizer.serving.solve import Solved
 
 COUNT = int(os.environ.get("SHARDPROOF_RANDOM_INSTANCES", "150"))
@@ -630,3 +631,32 @@ def test_no_fleet_file_ends_in_a_traceback(role: str, change: Json, chunks: list
     for base in ({"role": role, "degrees": {"tp": 1}}, {"role": role, "degrees": {"tp": 1}, "batch": 1, "chunks": 1}):
         found = run("prove", file, written(tmp_path, {"workers": [base | change]}, "fleet.json"), "--quiet")
         assert found.exit_code in (0, 2, 3, 4, 5)
+
+
+def test_workers_are_counted_without_making_them() -> None:
+    for seed in range(20):
+        service = random_service(seed)
+        for p, role in product(range(len(service.cluster.pools)), service.workers.roles):
+            counted, made = Workers(service, p, role), Workers(service, p, role)
+            assert [counted.count(gpus) for gpus in counted.sizes] == [len(made.cuts(gpus)) for gpus in made.sizes], (seed, p, role)
+
+
+def test_too_many_workers_are_refused_before_any_is_priced(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    # once: 65,536 GPUs were refused after 66 s, the workers before the 500,000th priced.
+    monkeypatch.setattr(Workers, "cuts", lambda *_: pytest.fail("a worker was made"))
+    monkeypatch.setattr("models.service_claim.MOST_WORKERS", 5_000)
+    refused = run("search", written(tmp_path, tiny({"nodes": 1024, "gpus_per_node": 8, "scale_up_domain_gpus": 8})), "--quiet")
+    assert refused.exit_code == 2
+    assert "more than 5,000 workers" in refused.stderr
+
+
+def test_many_batches_that_yield_much_the_same_are_bounded_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    # once: every batch of a plateau was split by itself, 1,247 of them for prompts of one token (14 s where 0.6 s is usual).
+    asked, splits = list[int](), Workers.splits
+    monkeypatch.setattr(Workers, "splits", lambda workers, cut, batch: asked.append(batch) or splits(workers, cut, batch))
+    service = read_problem(INSTANCES / "llama70b_8h100_serving.json", ["workload.input_tokens=1"])
+    assert isinstance(service, Service)
+    found = best_worker(Workers(service, 0, "prefill"), 2)
+    assert found is not None
+    assert (found.batch, found.rate) == (4_096, 9_289_991_929_041)
+    assert len(asked) < 400, len(asked)
