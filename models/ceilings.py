@@ -103,27 +103,34 @@ class Wait(NamedTuple):
 
     ns: int
     cut: Cut
+    figures: Figures
 
 
 def least_wait(workers: Workers, rule: str) -> Wait | None:
-    """The least time to the first token (`ttft`) or per token (`tpot`), of one sequence per rank; None where no worker fits memory.
+    """The least time to the first token (`ttft`) or per token (`tpot`), of one sequence per rank; None where no worker fits memory."""
+    return least_by(workers, lambda f: f.ttft_ns if rule == "ttft" else f.tpot_ns)
 
-    Waits never fall with the batch. Workers are bounded better in turn, the least bound first.
+
+def least_by(workers: Workers, worth: Callable[[Figures], int | None]) -> Wait | None:
+    """The worker of one sequence per rank whose waits are worth least; None where none fits memory and is worth anything.
+
+    `worth` must not fall as waits rise, nor come back from None. Waits never fall with the batch. Workers are bounded better in turn,
+    the least bound first.
     """
     cuts = [cut for gpus in workers.sizes for cut in workers.cuts(gpus) if workers.most_batch(cut)]
-    heap = [(ns, n, 0) for n, cut in enumerate(cuts) if (ns := _wait(workers, cut, 0, rule)) is not None]
+    heap = [(found[0], n, 0, found[1]) for n, cut in enumerate(cuts) if (found := _worth(workers, cut, 0, worth)) is not None]
     heapify(heap)
     while heap:
-        ns, n, level = heappop(heap)
+        ns, n, level, figures = heappop(heap)
         if level == EXACT:
-            return Wait(ns, cuts[n])
-        closer = _wait(workers, cuts[n], level + 1, rule)
+            return Wait(ns, cuts[n], figures)
+        closer = _worth(workers, cuts[n], level + 1, worth)
         if closer is not None:
-            heappush(heap, (closer, n, level + 1))
+            heappush(heap, (closer[0], n, level + 1, closer[1]))
     return None
 
 
-def _wait(workers: Workers, cut: Cut, level: int, rule: str) -> int | None:
+def _worth(workers: Workers, cut: Cut, level: int, worth: Callable[[Figures], int | None]) -> tuple[int, Figures] | None:
     all_times = [split.times for split in workers.splits(cut, 1)] if level == EXACT else [workers.times(cut, 1, LEVELS[level])]
-    figures = (workers.figures(cut, times, 1, 1) for times in all_times)
-    return min((f.ttft_ns if rule == "ttft" else f.tpot_ns for f in figures), default=None)
+    found = ((worth(figures), figures) for figures in (workers.figures(cut, times, 1, 1) for times in all_times))
+    return min(((ns, figures) for ns, figures in found if ns is not None), default=None)

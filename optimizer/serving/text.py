@@ -4,6 +4,7 @@ from typing import Any
 
 from models.units import PPM
 from optimizer.serving.queueing import PARTLY_FULL
+from optimizer.serving.shortfall_text import shortfall_lines, what_stops
 
 Json = dict[str, Any]
 MS = 1_000_000
@@ -108,12 +109,4 @@ def _without_fleet(r: Json) -> list[str]:
         return [f"INFEASIBLE: {name}: {r['why']}, proved"]
     if "closest" not in r:
         return [f"INFEASIBLE: {name}: no fleet reaches the load, proved; the most is {r['most_requests_per_s']:,.3f} requests/s"]
-    lines = [f"INFEASIBLE: {name}: no worker keeps the limits, or none of a role that is needed; proved. The closest:"]
-    return list(dict.fromkeys(lines + [_closest(c) for c in r["closest"]]))
-
-
-def _closest(c: Json) -> str:
-    who = f"  {c['role']} on {c['pool']}"
-    if c["least"] is None:
-        return f"{who}: no worker fits memory"
-    return f"{who}: the least {c['wait'].upper()} is {_ms(c['least']['ns'])} ms ({c['least']['label']}, one sequence per rank)"
+    return [f"INFEASIBLE: {name}: {what_stops(r['closest'])}, proved:", *shortfall_lines(r["closest"])]
