@@ -699,6 +699,26 @@ def test_a_role_that_no_limit_leaves_is_not_blamed_on_the_number_of_workers(tmp_
     assert "least TPOT" in found.stdout
 
 
+def test_what_is_left_after_the_loss_of_a_node_is_that_of_the_workers_elsewhere(tmp_path: Path) -> None:
+    pool = {"nodes": 3, "gpus_per_node": 4, "scale_up_domain_gpus": 2}
+    sizes = {"roles": ["prefill", "decode", "aggregated"], "gpus": [1, 2, 6, 8], "max_sequences": 2}
+    for least, roles in product((1, 2), (["aggregated"], ["prefill", "decode"], sizes["roles"])):
+        content = tiny(pool, workers=sizes | {"roles": roles}, space={"cp": [1]}, objective={"limits": {"min_workers": least}})
+        file = written(tmp_path, content)
+        (fleet,) = json.loads(run("search", file, "--json", "--quiet").stdout)["optimal"]
+        loss, left = fleet["after_worst_node_loss"], list[float]()
+        for node in range(3):
+            rates = dict.fromkeys(ROLES, 0.0)
+            for w in fleet["workers"]:
+                away = sum(all((first + n) // 4 != node for n in range(w["gpus"])) for first in w["first_gpus"])
+                rates[w["role"]] += away * w["metrics"]["requests_per_s"]
+            left.append(rates["aggregated"] + min(rates["prefill"], rates["decode"]))
+        assert loss["requests_per_s"] == pytest.approx(min(left), abs=1e-4)
+        assert loss["left_pct"] == pytest.approx(100 * min(left) / fleet["metrics"]["requests_per_s"], abs=0.01)
+        assert left[loss["node"]] == pytest.approx(min(left), abs=1e-4)
+        assert ("after the worst loss of one node" in run("search", file, "--quiet").stdout) == (least > 1)
+
+
 HOSTILE_FLEETS: tuple[Json, ...] = (
     {"order": "x"},
     {"stages": [100]},

@@ -11,6 +11,7 @@ from models.units import NS_PER_S, PPM, ceil_div
 from models.workers import Workers
 from optimizer.report import MIB, about_tables, outside_tables, percent
 from optimizer.serving.deployment import Unit
+from optimizer.serving.losses import NodeLoss, worst_node_loss
 from optimizer.serving.queueing import NAME, formula_holds, waiting
 from optimizer.serving.shortfall import shortfall_json
 from optimizer.serving.solve import Solved
@@ -129,7 +130,21 @@ def fleet_json(service: Service, fleet: tuple[Member, ...], solved: Solved) -> J
         units.append(Unit(solved.workers[member.pool, member.role], worker, len(member.first_gpus)))
         workers.append(worker_json(*units[-1]) | {"first_gpus": list(member.first_gpus)})
     found = fleet_yield(service, fleet)
-    return {"workers": workers, "metrics": fleet_metrics(service, found, workers), "queueing": queueing_json(service, units, found.rate)}
+    figures = {"metrics": fleet_metrics(service, found, workers), "queueing": queueing_json(service, units, found.rate)}
+    return (
+        {"workers": workers} | figures | {"after_worst_node_loss": _after_loss(service, worst_node_loss(service, fleet, units), found.rate)}
+    )
+
+
+def _after_loss(service: Service, loss: NodeLoss, rate: int) -> Json:
+    """What is left of a fleet's rate without the node that costs it most."""
+    return {
+        "pool": service.cluster.pools[loss.pool].name,
+        "node": loss.node,
+        "requests_per_s": per_second(loss.rate),
+        "left_pct": round(100 * loss.rate / max(1, rate), 2),
+        "min_workers": service.objective.limits.min_workers,
+    }
 
 
 def queueing_json(service: Service, units: list[Unit], rate: int) -> Json:

@@ -18,7 +18,7 @@ def service_text(r: Json) -> str:
     space = r["space"]
     looked = f"{space['workers']} workers of {space['sizes']} sizes, each with every batch, {'not all ' if r['limited'] else ''}bounded"
     proof = f"{r['status']}: {_proved(r)}; {looked}"
-    waits = [*_waits(fleet["metrics"]), _queues(fleet["queueing"])]
+    waits = [*_waits(fleet["metrics"]), _queues(fleet["queueing"]), *_after_loss(fleet["after_worst_node_loss"])]
     return "\n".join([_head(r, fleet["metrics"]), "", *service_table(fleet["workers"]), "", *waits, "", proof])
 
 
@@ -86,6 +86,14 @@ def _waits(m: Json) -> list[str]:
     if "uusd_per_million_tokens" in m:
         lines.append(f"{m['uusd_per_hour'] / PPM:,.2f} USD/h, {m['uusd_per_million_tokens'] / PPM:,.4f} USD per million output tokens")
     return lines
+
+
+def _after_loss(loss: Json) -> list[str]:
+    """Where replicas are asked for: what is left after the loss of a node."""
+    if loss["min_workers"] == 1:
+        return []
+    left = f"{loss['requests_per_s']:,.3f} requests/s, {loss['left_pct']:.1f} % of all"
+    return [f"after the worst loss of one node (node {loss['node']} of {loss['pool']}, counted from 0): {left}"]
 
 
 def _queues(q: Json) -> str:
