@@ -35,13 +35,19 @@ def every_cut(i: Instance, gpus: int, chunks: Sequence[int]) -> Iterator[Cut]:
 
     `i` is any pass of the service on the pool; how long its context is does not count.
     """
+    return (Cut(s, n) for block in worker_blocks(i, gpus) for s in block.strategies() for n in chunks)
+
+
+def worker_blocks(i: Instance, gpus: int) -> Iterator[Block]:
+    """The workers of so many GPUs but for their chunks, in the order of `every_cut`, in blocks of equal stages, tensor and context."""
+    tensor = tensor_degrees(i, gpus)
     for pp in values_of(i, "pp", divisors(gpus)):
         if layers_cover(i, pp):
             break
         stage = gpus // pp
-        for tp in (t for t in tensor_degrees(i, stage) if stage % t == 0):
+        for tp in (t for t in tensor if stage % t == 0):
+            every_side = expert_sides(i, tp, stage)
             for cp in values_of(i, "cp", divisors(stage // tp)):
                 dp = stage // (tp * cp)
-                sides = expert_sides(i, tp, stage) if i.space.admits("dp", dp) else ()
-                block = in_domain(i, Block(1, pp, tp, cp, dp, (pp,), sides, i.space.orders))
-                yield from (Cut(s, n) for s in block.strategies() for n in chunks)
+                sides = every_side if i.space.admits("dp", dp) else ()
+                yield in_domain(i, Block(1, pp, tp, cp, dp, (pp,), sides, i.space.orders))

@@ -149,7 +149,8 @@ def expert_sides(i: Instance, tp: int, stage_gpus: int) -> tuple[Side, ...]:
     for ep in _expert_degrees(i, stage_gpus):
         if stage_gpus % ep:
             continue
-        for etp in values_of(i, "etp", divisors(stage_gpus // ep)):
+        parts = divisors(stage_gpus // ep) if i.architecture.experts else [tp] * (stage_gpus % tp == 0)  # R8: without experts etp = tp
+        for etp in values_of(i, "etp", parts):
             edp = stage_gpus // (ep * etp)
             if not (expert_width_divides(i, etp) or dense_model(i, tp, etp)) and i.space.admits("edp", edp):
                 found += _with_slots(i, etp, ep, edp)

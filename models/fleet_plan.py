@@ -176,11 +176,11 @@ def limit_violations(workers: Workers, figures: Figures) -> Iterator[Violation]:
     """(R17 ttft, R18 tpot, R24 request) What the worker's requests wait."""
     for rule, need, have in workers.waits(figures):
         if need > have:
-            sentence = f"{WAITS[rule]} of this {workers.role} worker is {_ms(need)} ms, the limit is {_ms(have)} ms"
-            yield Violation(rule, sentence, need, have)
+            sentence = f"{WAITS[rule]} of this {workers.role} worker is {_ms(-(-need // 1000))} ms, the limit is {_ms(have // 1000)} ms"
+            source = workers.service.why_longest_token() if workers.role == "decode" else None
+            yield Violation(rule, sentence if source is None else f"{sentence}: {source}", need, have)
 
 
-def _ms(ns: int) -> str:
-    """Milliseconds to three digits, up."""
-    us = -(-ns // 1000)
+def _ms(us: int) -> str:
+    """Microseconds as milliseconds; a wait is rounded up to them and a limit down, so that what is too long reads so."""
     return f"{us // 1000:,}.{us % 1000:03}"

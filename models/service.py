@@ -16,7 +16,7 @@ from models.instance import Instance, Objective, assumed, computed_otherwise, so
 from models.record import Name, Record, SourcedRecord, StopAtFirst, Text, digest_of
 from models.space import Space
 from models.strategy import Degree
-from models.units import NS_PER_S, PPM, Nanoseconds, PositivePpm, ceil_div
+from models.units import NS_PER_S, PPM, Nanoseconds, PositivePpm, ceil_div, seconds
 from models.workload import Count, Decode, ExpertLoad, Prefill, Runtime
 
 SERVING_ASSUMPTIONS = (
@@ -32,6 +32,12 @@ SERVING_ASSUMPTIONS = (
 SECONDS_PER_HOUR = 3600
 MOST_TOKENS = 10_000_000  # of a request
 OF_REQUESTS = {"*": "assumed: follows from the service's requests"}
+
+REQUEST_NEEDS_TTFT = (
+    "objective.limits.request_ns needs a limit on the first token beside it where prefill and decode workers may share a request: "
+    "a decode worker's token may take (request - ttft) / output tokens; add ttft_ns, as short as can be kept, or list only aggregated "
+    "in workers.roles"
+)
 
 ServiceObjectiveName = Literal["throughput", "throughput_per_gpu", "cost", "gpus"]
 
@@ -126,7 +132,7 @@ class Service(Record):
         if self.objective.name == "gpus" and self.load() is None:
             raise ValueError("objective gpus needs a load; add workload.requests_per_hour")
         if limits.request_ns is not None and limits.ttft_ns is None and self.workers.roles != ("aggregated",):
-            raise ValueError("objective.limits.request_ns needs a limit on the first token beside it; add ttft_ns")
+            raise ValueError(REQUEST_NEEDS_TTFT)
         for pool in self.cluster.pools:
             try:
                 decode_pass(self, pool, 0)
@@ -186,12 +192,22 @@ class Service(Record):
 
         tpot <= (request - ttft) / output tokens, rounded down.
         """
-        limits, found = self.objective.limits, list[int]()
-        if limits.tpot_ns is not None:
-            found.append(limits.tpot_ns)
-        if limits.request_ns is not None and limits.ttft_ns is not None:
-            found.append(max(0, limits.request_ns - limits.ttft_ns) // self.workload.output_tokens)
+        found = [ns for ns in (self.objective.limits.tpot_ns, self._token_of_request_ns()) if ns is not None]
         return min(found, default=None)
+
+    def _token_of_request_ns(self) -> int | None:
+        limits = self.objective.limits
+        if limits.request_ns is None or limits.ttft_ns is None:
+            return None
+        return max(0, limits.request_ns - limits.ttft_ns) // self.workload.output_tokens
+
+    def why_longest_token(self) -> str | None:
+        """Where the longest time per token of a decode worker comes from, with the remedy; None where it is the limit stated."""
+        limits, left = self.objective.limits, self._token_of_request_ns()
+        if left is None or limits.request_ns is None or limits.ttft_ns is None or left != self.longest_token_ns() or left == limits.tpot_ns:
+            return None
+        parts = f"(request {seconds(limits.request_ns)} - ttft {seconds(limits.ttft_ns)})"
+        return f"{parts} / {self.workload.output_tokens} output tokens; a shorter objective.limits.ttft_ns leaves more"
 
 
 def chunk_tokens(service: Service, chunks: int) -> int:

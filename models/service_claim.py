@@ -4,7 +4,7 @@ The ceilings say, for every pool and role, how much no worker of so many GPUs yi
 best fleet is that of `models.fleet`; the fleet listed is priced as it stands, worker by worker, and put onto its GPUs.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Annotated, Literal, NamedTuple
 
 from pydantic import Field
@@ -105,28 +105,28 @@ def _examine_ceilings(claim: ServiceClaim) -> None:
     stated = {(c.pool, c.role, c.gpus): (c.rate, n) for n, c in enumerate(claim.ceilings)}
     if len(stated) < len(claim.ceilings):
         raise Refused("a size has two ceilings", "claim.ceilings")
-    looked_at = 0
-    for pool in range(len(claim.service.cluster.pools)):
-        for role in ROLES:
-            if role not in claim.service.workers.roles:
-                continue
-            workers = Workers(claim.service, pool, role)
-            for gpus in workers.sizes:
-                looked_at += len(workers.cuts(gpus))
-                refuse_too_many(looked_at)
-                if (pool, role, gpus) not in stated:
-                    raise Refused(f"{role} workers of {gpus} GPUs of pool {pool} have no ceiling", "claim.ceilings")
-                rate, n = stated[pool, role, gpus]
-                above = best_worker(workers, gpus, rate)
-                if above is not None:
-                    text = f"{above.cut.strategy.label()} with batch {above.batch} may yield {above.rate}"
-                    raise Refused(f"{text}, which is above {rate}", f"claim.ceilings.{n}")
+    roles = [role for role in ROLES if role in claim.service.workers.roles]
+    every = {(p, role): Workers(claim.service, p, role) for p in range(len(claim.service.cluster.pools)) for role in roles}
+    refuse_too_many(every.values())
+    for (pool, role), workers in every.items():
+        for gpus in workers.sizes:
+            if (pool, role, gpus) not in stated:
+                raise Refused(f"{role} workers of {gpus} GPUs of pool {pool} have no ceiling", "claim.ceilings")
+            rate, n = stated[pool, role, gpus]
+            above = best_worker(workers, gpus, rate)
+            if above is not None:
+                text = f"{above.cut.strategy.label()} with batch {above.batch} may yield {above.rate}"
+                raise Refused(f"{text}, which is above {rate}", f"claim.ceilings.{n}")
 
 
-def refuse_too_many(workers: int) -> None:
-    """Raises Refused where a service has more workers than can be gone through."""
-    if workers > MOST_WORKERS:
-        raise Refused(f"more than {MOST_WORKERS} workers, each of any batch, are too many")
+def refuse_too_many(every: Iterable[Workers]) -> None:
+    """Raises Refused where these have more workers than can be gone through. They are counted, none is made."""
+    left = MOST_WORKERS
+    for workers in every:
+        for gpus in workers.sizes:
+            left -= workers.count(gpus)
+            if left < 0:
+                raise Refused(f"more than {MOST_WORKERS:,} workers, each of any batch, are too many")
 
 
 def fleet_yield(service: Service, fleet: Sequence[Member]) -> Yield:

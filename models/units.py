@@ -46,6 +46,12 @@ def ceil_div(a: int, b: int) -> int:
     return -(-a // b)
 
 
+def seconds(ns: int) -> str:
+    """Nanoseconds as seconds for reading, exactly: 1.5 s."""
+    whole, rest = divmod(ns, NS_PER_S)
+    return f"{whole}.{rest:09}".rstrip("0").rstrip(".") + " s"
+
+
 def log2_ceil(n: int) -> int:
     """ceil(log2 n) for n >= 1: the rounds of a recursive-halving collective."""
     return (n - 1).bit_length()

@@ -9,7 +9,7 @@ from copy import copy
 from functools import cached_property
 from typing import Literal, NamedTuple
 
-from models.cuts import Cut, every_cut, worker_sizes
+from models.cuts import Cut, every_cut, worker_blocks, worker_sizes
 from models.fleet import Role
 from models.passes import Passes, Times
 from models.rules import context_covers, strategy_violations
@@ -120,7 +120,17 @@ class Workers:
     @property
     def size(self) -> int:
         """How many workers there are, each of any batch."""
-        return sum(len(self.cuts(gpus)) for gpus in self.sizes)
+        return sum(self.count(gpus) for gpus in self.sizes)
+
+    def count(self, gpus: int) -> int:
+        """How many of them have so many GPUs; none is made for it."""
+        if gpus in self._cuts:
+            return len(self._cuts[gpus])
+        lengths = [
+            (block.size, sum(not self.context_short(block.cp, n) for n in self.chunk_choice))
+            for block in worker_blocks(self.decode(1).instance, gpus)
+        ]
+        return sum(strategies * chunks for strategies, chunks in lengths)
 
     def context_short(self, cp: int, chunks: int) -> bool:
         passes = {"prefill": (self.prefill,), "decode": (self.decode,), "aggregated": (self.prefill, self.decode)}[self.role]

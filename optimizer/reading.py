@@ -51,6 +51,8 @@ def _unique(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
 def read_text(path: Path, most_bytes: int = MAX_FILE_BYTES) -> str:
     """The file's text. Raises InputError when it cannot be read, is too large, or is not UTF-8."""
     try:
+        if path.is_dir():
+            raise InputError(f"{path}: is a folder; give a file")
         if not path.is_file():
             raise InputError(f"{path}: no such file; check the path")
         size = path.stat().st_size

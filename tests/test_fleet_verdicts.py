@@ -1,6 +1,7 @@
 """What `prove`, `explain` and `check` say of fleets: both fleets of a verdict are in its certificate, losses add up, limits are named."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -143,3 +144,25 @@ def test_the_limit_of_the_effort_is_named() -> None:
     assert code == 4
     assert (found["limited"], found["wall_limited"]) == (True, True)
     assert found["status"] in ("FEASIBLE", "UNKNOWN")
+
+
+def test_the_fleet_file_of_the_documentation_is_one_of_the_instance_named_there(tmp_path: Path) -> None:
+    # once: "workers.0.pool: missing" on instances of two pools, "H20 is no pool" on those of one.
+    text = (LLAMA.parent.parent / "docs" / "cli.md").read_text(encoding="utf-8")
+    shown = re.search(r'One for `(instances/\S+\.json)`:\n\n( +\{"workers".*?)\n\n', text, re.DOTALL)
+    assert shown is not None
+    fleet = tmp_path / "fleet.json"
+    fleet.write_text(shown[2], encoding="utf-8")
+    service = LLAMA.parent.parent / shown[1]
+    code, said = run("prove", service, fleet, "--quiet")
+    assert (code, said.split(":")[0]) == (5, "NOT_OPTIMAL")
+    code, said = run("simulate", service, fleet, "--requests", "500")
+    assert (code, said.split(":")[0]) == (0, "SIMULATED")
+
+
+@pytest.mark.parametrize("role", ["prefill", "decode"])
+def test_a_fleet_of_one_role_that_serves_nothing_is_told_what_it_lacks(role: str, tmp_path: Path) -> None:
+    # once: "the fleet serves 0 requests in 10^9 s, at least 1 are asked for".
+    code, found, _ = verdict(tmp_path, "prove", written(tmp_path, aggregated(1, tp=8, role=role)))
+    assert (code, [b["rule"] for b in found["broken"]]) == (3, ["rate"])
+    assert found["broken"][0]["sentence"].endswith("serve no request; add aggregated workers, or both prefill and decode workers")

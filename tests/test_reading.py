@@ -138,7 +138,8 @@ def test_what_is_not_a_file_is_refused(kind: str, tmp_path: Path) -> None:
             path.symlink_to(tmp_path / "nowhere")
         case "a link to itself":
             path.symlink_to(path)
-    refused("search", path, naming=(path.name[:100],))
+    said = refused("search", path, naming=(path.name[:100],))
+    assert ("is a folder" in said) == (kind == "a folder"), said
 
 
 def test_a_file_without_permission_is_refused(tmp_path: Path) -> None:

@@ -23,6 +23,8 @@ from models.service import Service
 from models.service_claim import Member, ServiceClaim, examine_service, fleet_problem
 from models.workers import Level, Workers
 from optimizer.cli import app
+from optimizer.reading import read_problem
+from optimizer.serving.shortfall import shortfall_json
 from optimizer.serving.solve import Solved
 
 COUNT = int(os.environ.get("SHARDPROOF_RANDOM_INSTANCES", "150"))
@@ -600,6 +602,123 @@ def test_the_closest_waits_are_those_of_exhaustive_search() -> None:
                     assert (closest.ns if closest else None) == min((getattr(w, attribute) for w in every), default=None), (seed, p, role)
 
 
+def waits_of(service: Service, w: Priced) -> dict[str, int]:
+    """What its requests wait, by the limits that bind its role."""
+    found = {"ttft": w.ttft_ns, "tpot": w.tpot_ns, "request": w.ttft_ns + service.workload.output_tokens * w.tpot_ns}
+    limits = service.objective.limits
+    bound = {"ttft": limits.ttft_ns, "tpot": limits.tpot_ns, "request": limits.request_ns}
+    of_role = {"prefill": ("ttft",), "decode": ("tpot",), "aggregated": ("ttft", "tpot", "request")}[w.role]
+    if w.role == "decode":
+        bound["tpot"] = service.longest_token_ns()
+    return {rule: found[rule] for rule in of_role if bound[rule] is not None}
+
+
+def test_what_each_limit_leaves_beside_the_others_is_that_of_exhaustive_search() -> None:
+    # once: the least TTFT and the least TPOT of different workers, both within the limits, and no request time.
+    seen = Counter[str]()
+    for seed in range(COUNT):
+        service = random_service(seed)
+        if not uniform(service):
+            continue
+        for p, role in product(range(len(service.cluster.pools)), service.workers.roles):
+            workers = Workers(service, p, role)
+            every = [waits_of(service, w) for w in every_worker(service, p, role)]
+            found = shortfall_json(workers)
+            assert (found["why"] is None) == bool(every), (seed, p, role, found["why"])
+            limits = {limit["wait"]: limit["limit_ns"] for limit in found["limits"]}
+            for limit in found["limits"]:
+                rule = limit["wait"]
+                beside = [w[rule] for w in every if all(w[other] <= limits[other] for other in limits if other != rule)]
+                assert limit["least"]["ns"] == min(w[rule] for w in every), (seed, p, role, rule)
+                assert (limit["least_beside_the_others"] or {"ns": None})["ns"] == min(beside, default=None), (seed, p, role, rule)
+                missed = min(beside or [limit["least"]["ns"]]) - limit["limit_ns"]
+                assert limit["missed_by_ns"] == (missed if missed > 0 else None)
+                seen["missed" if missed > 0 else "kept" if beside else "alone"] += 1
+            if limits:
+                nearest = {w["wait"]: w["ns"] for w in found["nearest"]["waits"]}
+                assert nearest in every, (seed, p, role)
+                furthest = [max(-(-w[rule] * 10**9 // max(1, limits[rule])) for rule in limits) for w in (nearest, *every)]
+                assert furthest[0] == min(furthest), (seed, p, role)
+    assert min(seen["missed"], seen["kept"]) > 3, seen
+
+
+@pytest.mark.parametrize(
+    ("parts", "said"),
+    [
+        ({"workers": {"gpus": [100]}}, "none of the sizes in workers.gpus is one that a worker may have here: at most the pool's 2 GPUs"),
+        (
+            {"workers": {"gpus": [2]}, "space": {"pp": [1], "tp": [1], "cp": [1], "dp": [1]}},
+            "no degrees that the space lists and the model",
+        ),
+        (
+            {"workers": {"max_sequences": 1}, "space": {"pp": [2]}},
+            "workers.max_sequences is 1, but every worker that fits memory has 2 stages",
+        ),
+        ({"runtime": {"reserve_bytes": 10**6}}, "no worker of any size fits memory: the least that one needs is 0.01 GiB on a GPU (EP1"),
+    ],
+)
+def test_the_reason_that_leaves_no_worker_is_named(parts: Json, said: str, tmp_path: Path) -> None:
+    # once: "no worker fits memory", whatever the reason.
+    found = run("search", written(tmp_path, tiny(**parts)), "--quiet")
+    assert found.exit_code == 3
+    assert said in found.stdout, found.stdout
+    assert ("memory" in found.stdout) == ("memory" in said), found.stdout
+
+
+def test_sizes_too_small_for_memory_are_told_the_fewest_gpus() -> None:
+    for gpus, needed in ((1, "140.19"), (3, "140.19")):
+        llama, sizes = INSTANCES / "llama70b_8h100_serving.json", f"workers.gpus=[{gpus}]"
+        text = run("search", llama, "--quiet", "--set", sizes).stdout
+        assert f"of {gpus} GPU" in text
+        assert f"needs is {needed} GiB on a GPU (EP1 TP1 PP1" in text
+        assert text.count("a GPU has 79.09 GiB; the fewest GPUs with which one fits are 2\n") == 3
+
+
+def test_a_limit_that_follows_from_others_says_so(tmp_path: Path) -> None:
+    # once: "the limit is 1.954 ms", which nobody had stated.
+    source = "(request 16 s - ttft 15 s) / 512 output tokens; a shorter objective.limits.ttft_ns leaves more"
+    limits = [f"--set=objective.limits.{rule}={value}" for rule, value in (("ttft_ns", "15s"), ("tpot_ns", "null"), ("request_ns", "16s"))]
+    llama, split = INSTANCES / "llama70b_8h100_serving.json", '--set=workers.roles=["prefill","decode"]'
+    assert f"TPOT: the limit is 1.953 ms ({source}); the least TPOT is" in run("search", llama, "--quiet", split, *limits).stdout
+    fleet = written(tmp_path, {"workers": [worker("prefill", 1, tp=4), worker("decode", 1, tp=4)]}, "fleet.json")
+    for command in ("prove", "explain"):
+        found = run(command, llama, fleet, "--quiet", split, *limits)
+        assert found.exit_code == 3
+        assert f"the limit is 1.953 ms: {source}" in found.stdout
+    alone = run("search", llama, "--quiet", "--set=objective.limits={}", "--set=objective.limits.request_ns=16s")
+    assert alone.exit_code == 2
+    assert "add ttft_ns, as short as can be kept, or list only aggregated in workers.roles" in alone.stderr
+
+
+def test_a_role_that_no_limit_leaves_is_not_blamed_on_the_number_of_workers(tmp_path: Path) -> None:
+    # once: "there is no room for 2 workers of every role" where prefill workers kept the limits and decode workers did not.
+    limits = {"min_workers": 2, "tpot_ns": 1}
+    content = tiny({"nodes": 2}, workers={"roles": ["prefill", "decode"]}, objective={"limits": limits})
+    found = run("search", written(tmp_path, content), "--quiet")
+    assert "no fleet keeps the limits" in found.stdout
+    assert "least TPOT" in found.stdout
+
+
+def test_what_is_left_after_the_loss_of_a_node_is_that_of_the_workers_elsewhere(tmp_path: Path) -> None:
+    pool = {"nodes": 3, "gpus_per_node": 4, "scale_up_domain_gpus": 2}
+    sizes = {"roles": ["prefill", "decode", "aggregated"], "gpus": [1, 2, 6, 8], "max_sequences": 2}
+    for least, roles in product((1, 2), (["aggregated"], ["prefill", "decode"], sizes["roles"])):
+        content = tiny(pool, workers=sizes | {"roles": roles}, space={"cp": [1]}, objective={"limits": {"min_workers": least}})
+        file = written(tmp_path, content)
+        (fleet,) = json.loads(run("search", file, "--json", "--quiet").stdout)["optimal"]
+        loss, left = fleet["after_worst_node_loss"], list[float]()
+        for node in range(3):
+            rates = dict.fromkeys(ROLES, 0.0)
+            for w in fleet["workers"]:
+                away = sum(all((first + n) // 4 != node for n in range(w["gpus"])) for first in w["first_gpus"])
+                rates[w["role"]] += away * w["metrics"]["requests_per_s"]
+            left.append(rates["aggregated"] + min(rates["prefill"], rates["decode"]))
+        assert loss["requests_per_s"] == pytest.approx(min(left), abs=1e-4)
+        assert loss["left_pct"] == pytest.approx(100 * min(left) / fleet["metrics"]["requests_per_s"], abs=0.01)
+        assert left[loss["node"]] == pytest.approx(min(left), abs=1e-4)
+        assert ("after the worst loss of one node" in run("search", file, "--quiet").stdout) == (least > 1)
+
+
 HOSTILE_FLEETS: tuple[Json, ...] = (
     {"order": "x"},
     {"stages": [100]},
@@ -630,3 +749,32 @@ def test_no_fleet_file_ends_in_a_traceback(role: str, change: Json, chunks: list
     for base in ({"role": role, "degrees": {"tp": 1}}, {"role": role, "degrees": {"tp": 1}, "batch": 1, "chunks": 1}):
         found = run("prove", file, written(tmp_path, {"workers": [base | change]}, "fleet.json"), "--quiet")
         assert found.exit_code in (0, 2, 3, 4, 5)
+
+
+def test_workers_are_counted_without_making_them() -> None:
+    for seed in range(20):
+        service = random_service(seed)
+        for p, role in product(range(len(service.cluster.pools)), service.workers.roles):
+            counted, made = Workers(service, p, role), Workers(service, p, role)
+            assert [counted.count(gpus) for gpus in counted.sizes] == [len(made.cuts(gpus)) for gpus in made.sizes], (seed, p, role)
+
+
+def test_too_many_workers_are_refused_before_any_is_priced(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    # once: 65,536 GPUs were refused after 66 s, the workers before the 500,000th priced.
+    monkeypatch.setattr(Workers, "cuts", lambda *_: pytest.fail("a worker was made"))
+    monkeypatch.setattr("models.service_claim.MOST_WORKERS", 5_000)
+    refused = run("search", written(tmp_path, tiny({"nodes": 1024, "gpus_per_node": 8, "scale_up_domain_gpus": 8})), "--quiet")
+    assert refused.exit_code == 2
+    assert "more than 5,000 workers" in refused.stderr
+
+
+def test_many_batches_that_yield_much_the_same_are_bounded_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    # once: every batch of a plateau was split by itself, 1,247 of them for prompts of one token (14 s where 0.6 s is usual).
+    asked, splits = list[int](), Workers.splits
+    monkeypatch.setattr(Workers, "splits", lambda workers, cut, batch: asked.append(batch) or splits(workers, cut, batch))
+    service = read_problem(INSTANCES / "llama70b_8h100_serving.json", ["workload.input_tokens=1"])
+    assert isinstance(service, Service)
+    found = best_worker(Workers(service, 0, "prefill"), 2)
+    assert found is not None
+    assert (found.batch, found.rate) == (4_096, 9_289_991_929_041)
+    assert len(asked) < 400, len(asked)

@@ -536,6 +536,10 @@ def test_a_trace_is_sorted_and_counts_from_its_first_request(tmp_path: Path) -> 
     assert read_trace(path, 2048) == (Arrival(0, 1, 2), Arrival(2_250_000_000, 3, 4))
 
 
+OPEN_RANGE = ": write a percentage above 0 and below 100, or give --rate for an overload"
+
+
+# once: 150 was told to be from 0 to 100, 0 and 100 to be above 0 and below 100.
 @pytest.mark.parametrize(
     ("options", "said"),
     [
@@ -545,9 +549,7 @@ def test_a_trace_is_sorted_and_counts_from_its_first_request(tmp_path: Path) -> 
         ({"rate": float("nan")}, "--rate nan"),
         ({"rate": float("inf")}, "--rate inf"),
         ({"rate": -1.0}, "--rate -1"),
-        ({"utilisation": "0"}, "above 0"),
-        ({"utilisation": "100"}, "--rate for an overload"),
-        ({"utilisation": "many"}, "--utilisation"),
+        *(({"utilisation": no}, OPEN_RANGE) for no in ("0", "100", "100.0 %", "150", "-1", "0.00001", "many", "NaN", "")),
     ],
 )
 def test_options_that_contradict_are_refused(options: dict[str, object], said: str) -> None:

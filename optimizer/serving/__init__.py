@@ -4,5 +4,6 @@ Search        `solve` (ceilings, mix) -> `places`, `deployment` (workers with ev
 Verdicts      `judge` -> `explain`
 Replay        `asking`, `arrivals`, `traces` -> `agenda`, `prefilling`, `decoding`, `prices` -> `simulate` -> `waits`, `means`, `replaying`
 Queues        `queueing`: waits by formula
-Presented by  `report`, `text`, `explanation`, `replay_text`; called by `commands` and by `optimizer.simulate`
+Presented by  `report`, `losses` (of a node), `shortfall` (why nothing serves), `text`, `shortfall_text`, `explanation`, `replay_text`;
+              called by `commands` and by `optimizer.simulate`
 """

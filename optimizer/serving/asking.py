@@ -51,7 +51,10 @@ def _share(text: str | None) -> int | None:
         return None
     from optimizer.search import parse_percent
 
-    share = parse_percent(text, "--utilisation")
+    try:
+        share = parse_percent(text, "--utilisation")
+    except InputError:
+        share = 0
     if not 0 < share < PPM:
-        raise InputError(f'--utilisation "{text[:40]}": write a percentage above 0 and below 100, or --rate for an overload')
+        raise InputError(f'--utilisation "{text[:40]}": write a percentage above 0 and below 100, or give --rate for an overload')
     return share

@@ -12,6 +12,7 @@ from models.violation import Violation
 from optimizer.certify import stated
 from optimizer.search import Options
 from optimizer.serving.deployment import Unit, complete
+from optimizer.serving.means import MISSING_ROLES
 from optimizer.serving.places import Piece, place_workers
 from optimizer.serving.run import solve
 from optimizer.serving.solve import Solved
@@ -120,4 +121,7 @@ def _too_slow(service: Service, members: tuple[Member, ...]) -> list[Violation]:
     if serves(problem, found.rate):
         return []
     sentence = f"the fleet serves {found.rate} requests in 10^9 s, at least {problem.load} are asked for"
+    roles = {member.role for member in members}
+    if "aggregated" not in roles and len(roles) == 1:
+        sentence = f"{roles.pop()} workers alone serve no request; {MISSING_ROLES}"
     return [Violation("rate", sentence, problem.load, found.rate)]

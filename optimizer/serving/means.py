@@ -7,6 +7,9 @@ from models.fleet import ROLES
 from models.fleet_plan import figures_of
 from optimizer.serving.deployment import Unit
 
+MISSING_ROLES = "add aggregated workers, or both prefill and decode workers"
+"""What a fleet that serves no request lacks."""
+
 
 class MeanField(NamedTuple):
     """Rates in requests per 10**9 s, before any share that is counted on; waits in ns, of the slowest workers, as `search` says them."""

@@ -16,7 +16,7 @@ from optimizer.serving.agenda import Request
 from optimizer.serving.arrivals import Arrival, Lengths, draw_poisson, mean_lengths, offered_per_s
 from optimizer.serving.asking import DEFAULT_UTILISATION_PPM, LEAST_LIVES, LEAST_PER_S, MOST_PER_S, MOST_REQUESTS, Asked, enough_requests
 from optimizer.serving.deployment import Unit, complete
-from optimizer.serving.means import MeanField, mean_field
+from optimizer.serving.means import MISSING_ROLES, MeanField, mean_field
 from optimizer.serving.prices import Prices, resized
 from optimizer.serving.queueing import NAME, POISSON, Waiting, gathers, waiting
 from optimizer.serving.report import service_header
@@ -85,7 +85,7 @@ def _check_runs(service: Service, units: Sequence[Unit], origin: str) -> None:
         if used > pool.gpus:
             raise InputError(f"{origin}: workers: take {used} GPUs of pool {pool.name}, which has {pool.gpus}; use fewer workers")
     if not mean_field(units).rate:
-        raise InputError(f"{origin}: workers: serve no request; add aggregated workers, or both prefill and decode workers")
+        raise InputError(f"{origin}: workers: serve no request; {MISSING_ROLES}")
 
 
 def _arrivals(service: Service, means: MeanField, origin: str, asked: Asked) -> Arrivals:

@@ -2,7 +2,6 @@
 
 from typing import Any
 
-from models.ceilings import least_wait
 from models.evaluate import COST_MODEL_ASSUMPTIONS, EQUAL_SPLIT
 from models.fleet import ROLES, Tables, Yield, more_is_better
 from models.fleet_plan import Deployed, counted_rate, figures_of, memory_of, passes_of
@@ -12,7 +11,9 @@ from models.units import NS_PER_S, PPM, ceil_div
 from models.workers import Workers
 from optimizer.report import MIB, about_tables, outside_tables, percent
 from optimizer.serving.deployment import Unit
+from optimizer.serving.losses import NodeLoss, worst_node_loss
 from optimizer.serving.queueing import NAME, gathers, waiting
+from optimizer.serving.shortfall import shortfall_json
 from optimizer.serving.solve import Solved
 from optimizer.versions import tool_versions
 
@@ -129,7 +130,21 @@ def fleet_json(service: Service, fleet: tuple[Member, ...], solved: Solved) -> J
         units.append(Unit(solved.workers[member.pool, member.role], worker, len(member.first_gpus)))
         workers.append(worker_json(*units[-1]) | {"first_gpus": list(member.first_gpus)})
     found = fleet_yield(service, fleet)
-    return {"workers": workers, "metrics": fleet_metrics(service, found, workers), "queueing": queueing_json(service, units, found.rate)}
+    figures = {"metrics": fleet_metrics(service, found, workers), "queueing": queueing_json(service, units, found.rate)}
+    return (
+        {"workers": workers} | figures | {"after_worst_node_loss": _after_loss(service, worst_node_loss(service, fleet, units), found.rate)}
+    )
+
+
+def _after_loss(service: Service, loss: NodeLoss, rate: int) -> Json:
+    """What is left of a fleet's rate without the node that costs it most."""
+    return {
+        "pool": service.cluster.pools[loss.pool].name,
+        "node": loss.node,
+        "requests_per_s": per_second(loss.rate),
+        "left_pct": round(100 * loss.rate / max(1, rate), 2),
+        "min_workers": service.objective.limits.min_workers,
+    }
 
 
 def queueing_json(service: Service, units: list[Unit], rate: int) -> Json:
@@ -140,17 +155,6 @@ def queueing_json(service: Service, units: list[Unit], rate: int) -> Json:
     return {"model": NAME, "requests_per_s": round(load, 6), "ttft_mean_ns": mean, "ttft_p95_ns": most} | {
         "gathers": gathers(units),
     }
-
-
-def closest(solved: Solved) -> list[Json]:
-    """The least waits of each role on each pool, where no fleet keeps the limits; null where no worker of it fits memory."""
-    found = []
-    for (p, role), workers in solved.workers.items():
-        for rule in {"prefill": ("ttft",), "decode": ("tpot",), "aggregated": ("ttft", "tpot")}[role]:
-            wait = least_wait(workers, rule)
-            worker = None if wait is None else {"ns": wait.ns, "label": wait.cut.strategy.label(), "chunks": wait.cut.chunks}
-            found.append({"role": role, "pool": solved.service.cluster.pools[p].name, "wait": rule, "least": worker})
-    return found
 
 
 def service_search_json(solved: Solved, claim: ServiceClaim, proof: Json, seed: int, seconds: float) -> Json:
@@ -184,14 +188,19 @@ def service_search_json(solved: Solved, claim: ServiceClaim, proof: Json, seed: 
 
 
 def _why_infeasible(solved: Solved, claim: ServiceClaim) -> Json:
-    """The most that any fleet yields; where that is nothing, why, or the least waits."""
-    problem = fleet_problem(solved.service, claim.ceilings).model_copy(update={"load": 0, "objective": "rate"})
-    most, least = Tables(problem).joint()[-1], problem.least_workers
+    """The most that any fleet yields; where that is nothing, why, or what stops each role."""
+    most = _most(solved.service, claim)
     if most:
         return {"most_requests_per_s": per_second(most)}
-    if not any(workers.size for workers in solved.workers.values()):
-        return {"why": "no worker has the sizes and degrees that are listed"}
-    alone = [c for c in claim.ceilings if c.rate]
-    if least > 1 and alone:
+    limits = solved.service.objective.limits.model_copy(update={"min_workers": 1})
+    alone = solved.service.model_copy(update={"objective": solved.service.objective.model_copy(update={"limits": limits})})
+    if _most(alone, claim):
+        least = solved.service.objective.limits.min_workers
         return {"why": f"there is no room, or there are not the nodes, for {least} workers of every role"}
-    return {"closest": closest(solved)}
+    return {"closest": [shortfall_json(workers) for workers in solved.workers.values()]}
+
+
+def _most(service: Service, claim: ServiceClaim) -> int:
+    """The most requests in 10**9 s that any fleet serves, whatever the load."""
+    problem = fleet_problem(service, claim.ceilings).model_copy(update={"load": 0, "objective": "rate"})
+    return Tables(problem).joint()[-1]

@@ -44,15 +44,13 @@ class Solved:
         Raises Refused where there are more workers than can be gone through.
         A worker that a mix of smaller ones equals is dominated: the mix fits wherever the worker does, and yields as much.
         """
-        looked_at = 0
+        refuse_too_many(self.workers.values())
         for (p, role), workers in self.workers.items():
             mix, kept = [0] * (workers.pool.gpus + 1), list[tuple[int, int]]()
             for gpus in range(1, workers.pool.gpus + 1):
                 mix[gpus] = max([mix[gpus - 1], *(mix[gpus - size] + rate for size, rate in kept)])
                 if gpus not in workers.sizes:
                     continue
-                looked_at += len(workers.cuts(gpus))
-                refuse_too_many(looked_at)
                 try:
                     found, ceiling = best_worker(workers, gpus, mix[gpus], spent), mix[gpus]
                 except Stopped as stopped:

@@ -4,6 +4,7 @@ from typing import Any
 
 from models.units import PPM
 from optimizer.serving.queueing import GATHERING
+from optimizer.serving.shortfall_text import shortfall_lines, what_stops
 
 Json = dict[str, Any]
 MS = 1_000_000
@@ -17,7 +18,7 @@ def service_text(r: Json) -> str:
     space = r["space"]
     looked = f"{space['workers']} workers of {space['sizes']} sizes, each with every batch, {'not all ' if r['limited'] else ''}bounded"
     proof = f"{r['status']}: {_proved(r)}; {looked}"
-    waits = [*_waits(fleet["metrics"]), *_queues(fleet["queueing"])]
+    waits = [*_waits(fleet["metrics"]), *_queues(fleet["queueing"]), *_after_loss(fleet["after_worst_node_loss"])]
     return "\n".join([_head(r, fleet["metrics"]), "", *service_table(fleet["workers"]), "", *waits, "", proof])
 
 
@@ -87,6 +88,14 @@ def _waits(m: Json) -> list[str]:
     return lines
 
 
+def _after_loss(loss: Json) -> list[str]:
+    """Where replicas are asked for: what is left after the loss of a node."""
+    if loss["min_workers"] == 1:
+        return []
+    left = f"{loss['requests_per_s']:,.3f} requests/s, {loss['left_pct']:.1f} % of all"
+    return [f"after the worst loss of one node (node {loss['node']} of {loss['pool']}, counted from 0): {left}"]
+
+
 def _queues(q: Json) -> list[str]:
     rate = f"{q['requests_per_s']:,.3f} requests/s"
     waits = f"TTFT {_ms(q['ttft_mean_ns'])} ms on average, 95 % within {_ms(q['ttft_p95_ns'])} ms"
@@ -106,12 +115,4 @@ def _without_fleet(r: Json) -> list[str]:
         return [f"INFEASIBLE: {name}: {r['why']}, proved"]
     if "closest" not in r:
         return [f"INFEASIBLE: {name}: no fleet reaches the load, proved; the most is {r['most_requests_per_s']:,.3f} requests/s"]
-    lines = [f"INFEASIBLE: {name}: no worker keeps the limits, or none of a role that is needed; proved. The closest:"]
-    return list(dict.fromkeys(lines + [_closest(c) for c in r["closest"]]))
-
-
-def _closest(c: Json) -> str:
-    who = f"  {c['role']} on {c['pool']}"
-    if c["least"] is None:
-        return f"{who}: no worker fits memory"
-    return f"{who}: the least {c['wait'].upper()} is {_ms(c['least']['ns'])} ms ({c['least']['label']}, one sequence per rank)"
+    return [f"INFEASIBLE: {name}: {what_stops(r['closest'])}, proved:", *shortfall_lines(r["closest"])]
