@@ -16,7 +16,7 @@ from optimizer.encoding.guarded import solve_guarded
 from optimizer.encoding.places_model import Kind, Places, TooLarge
 
 LARGEST = 1 << 28  # of any rate, expense or sum of them in the model
-MOST_STEPS = 5  # of an objective that is a ratio
+MOST_STEPS = 4  # of an objective that is a ratio
 RATIOS = ("rate_per_gpu", "cost_per_rate")
 
 
@@ -28,10 +28,9 @@ class Laid(NamedTuple):
 
 
 class Worth(NamedTuple):
-    """What is maximised: the rate, if it counts at all, less so much for every GPU of each pool."""
+    """What is maximised: so much for the rate, and for every GPU of each pool."""
 
     of_rate: int
-    """0 or 1"""
     of_gpu: tuple[int, ...]
 
 
@@ -68,8 +67,8 @@ class _MixModel:
         self.problem, self.pools, self.progress = problem, pools, progress
         self.shapes = [n for role in ROLES for n in undominated(problem, role)]
         workers = problem.workers
-        most = (problem.pools[workers[n].pool].gpus // workers[n].gpus * workers[n].rate for n in self.shapes)
-        self.scale = max(1, ceil_div(sum(most), LARGEST))
+        most = sum(problem.pools[workers[n].pool].gpus // workers[n].gpus * workers[n].rate for n in self.shapes)
+        self.scale, self.finer = max(1, ceil_div(most, LARGEST)), max(1, LARGEST // max(1, most))
         self.prices = [p.price_uusd_per_gpu_hour if problem.objective in ("cost", "cost_per_rate") else 1 for p in problem.pools]
 
     def expense(self, used: Yield) -> int:
@@ -80,7 +79,7 @@ class _MixModel:
         """What the objective maximises; of a ratio, the rate beyond what the expense bears at the rate and expense reached."""
         if reached is not None:
             rate, expense = reached
-            return Worth(1, tuple(-min(LARGEST, rate * price // (expense * self.scale)) for price in self.prices))
+            return Worth(self.finer, tuple(-min(LARGEST, self.finer * rate * price // (expense * self.scale)) for price in self.prices))
         if self.problem.objective == "rate":
             return Worth(1, (0,) * len(self.prices))
         dearest = sum(price * pool.gpus for price, pool in zip(self.prices, self.problem.pools, strict=True))

@@ -17,7 +17,7 @@ from models.cluster import Pool
 from optimizer.encoding.guarded import solve_guarded
 
 DETERMINISTIC_S = 1.0
-MOST_FIRSTS = 50_000  # first GPUs of workers that lie in several cells, of all kinds together: beyond, no places are sought
+MOST_TERMS = 300_000  # cells that workers may lie across, of all kinds and first GPUs together: beyond, no places are sought
 
 
 class TooLarge(Exception):
@@ -43,6 +43,7 @@ class Places:
         """how many of a kind lie inside a cell"""
         self._across: dict[tuple[int, int], cp_model.IntVar] = {}
         """whether one of a kind that lies in several cells begins at a GPU"""
+        self._terms = 0
         for n, kind in enumerate(kinds):
             self._choose(n, kind)
         self.counts = [self._count(n) for n in range(len(kinds))]
@@ -61,7 +62,8 @@ class Places:
         for first in _firsts(pool, kind.gpus, unit):
             if first // width != (first + kind.gpus - 1) // width:
                 self._across[n, first] = self.model.new_bool_var(f"across_{n}_{first}")
-                if len(self._across) > MOST_FIRSTS:
+                self._terms += -(-kind.gpus // width)
+                if self._terms > MOST_TERMS:
                     raise TooLarge
 
     def _sizes(self, p: int) -> list[int]:

@@ -18,7 +18,7 @@ Best = dict[tuple[int, Role, int], Found]
 """The best worker by pool, role and GPUs, where it beats every mix of smaller ones."""
 
 
-DETERMINISTIC_S = 1.0
+DETERMINISTIC_S = 0.6
 """deterministic CP-SAT seconds for mix and places together"""
 
 
