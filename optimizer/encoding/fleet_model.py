@@ -10,7 +10,7 @@ from typing import NamedTuple
 from ortools.sat.python import cp_model
 
 from models.cluster import Pool
-from models.fleet import ROLES, Chosen, FleetProblem, Yield, undominated, yield_of
+from models.fleet import ROLES, Budget, Chosen, FleetProblem, Tables, Yield, undominated, yield_of
 from models.units import ceil_div
 from optimizer.encoding.guarded import solve_guarded
 from optimizer.encoding.places_model import Kind, Places, TooLarge
@@ -32,6 +32,10 @@ class Worth(NamedTuple):
 
     of_rate: int
     of_gpu: tuple[int, ...]
+
+    def of(self, rate: int, gpus: Budget) -> int:
+        """The worth of a fleet."""
+        return self.of_rate * rate + sum(each * n for each, n in zip(self.of_gpu, gpus, strict=True))
 
 
 def propose_fleet(
@@ -69,6 +73,11 @@ class _MixModel:
         workers = problem.workers
         most = sum(problem.pools[workers[n].pool].gpus // workers[n].gpus * workers[n].rate for n in self.shapes)
         self.scale, self.finer = max(1, ceil_div(most, LARGEST)), max(1, LARGEST // max(1, most))
+        scaled = {"workers": tuple(w.model_copy(update={"rate": w.rate // self.scale}) for w in problem.workers)}
+        tables = Tables(problem.model_copy(update=scaled))
+        self.least = ceil_div(max(problem.load or 0, problem.objective in RATIOS), self.scale)
+        self.most = [(rate, tables.budget(place)) for place, rate in enumerate(tables.joint()) if rate >= self.least]
+        """the most that fleets serve within each budget of GPUs, wherever their workers lie"""
         self.prices = [p.price_uusd_per_gpu_hour if problem.objective in ("cost", "cost_per_rate") else 1 for p in problem.pools]
 
     def expense(self, used: Yield) -> int:
@@ -87,7 +96,9 @@ class _MixModel:
         return Worth(0, tuple(-ceil_div(price, cheap) for price in self.prices))
 
     def solve(self, worth: Worth, deterministic: float, seed: int) -> tuple[Laid, ...] | None:
-        """The fleet of the most worth found; None where none was."""
+        """The fleet of the most worth found; None where none was. No more is worth looking for than fleets reach wherever they lie."""
+        if not self.most:
+            return None
         problem, workers, model = self.problem, self.problem.workers, cp_model.CpModel()
         try:
             kinds = [Kind(workers[n].pool, workers[n].role, workers[n].gpus) for n in self.shapes]
@@ -104,8 +115,10 @@ class _MixModel:
         model.add(paired <= rate["prefill"])
         model.add(paired <= rate["decode"])
         model.add(served == rate["aggregated"] + paired)
-        model.add(served >= ceil_div(max(problem.load or 0, problem.objective in RATIOS), self.scale))
-        model.maximize(worth.of_rate * served + sum(each * gpus for each, gpus in zip(worth.of_gpu, used, strict=True)))
+        model.add(served >= self.least)
+        reached = worth.of_rate * served + sum(each * gpus for each, gpus in zip(worth.of_gpu, used, strict=True))
+        model.add(reached <= max(worth.of(*most) for most in self.most))
+        model.maximize(reached)
         self.progress(f"mix and places as one model: {len(model.proto.variables)} variables, {len(model.proto.constraints)} rows")
         solver = solve_guarded(model, deterministic, seed)
         if solver is None:

@@ -90,7 +90,7 @@ class Solved:
         value = None if members is None else self._value(problem, members)
         if value is None:
             if not jointly:
-                progress("no places were found for the best mix of workers; mix and places are chosen together")
+                progress("the best mix of the tables cannot be laid out as it stands; mix and places are chosen together")
             members = self._members_with_places(real, deterministic, seed, progress)
             value = None if members is None else self._value(problem, members)
         return self._claimed(members, value, bound)
