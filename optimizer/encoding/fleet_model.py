@@ -51,7 +51,7 @@ def propose_fleet(
     best: tuple[Laid, ...] | None = None
     reached = 0, 1  # rate, expense
     for _ in range(MOST_STEPS):
-        found = model.solve(model.worth(reached), deterministic / MOST_STEPS, seed)
+        found = model.solve(model.worth(reached), deterministic / 3, seed)
         if found is None:
             break
         got = yield_of(problem, [laid.chosen for laid in found])
@@ -69,6 +69,7 @@ class _MixModel:
 
     def __init__(self, problem: FleetProblem, pools: Sequence[Pool], progress: Callable[[str], None]) -> None:
         self.problem, self.pools, self.progress = problem, pools, progress
+        self._last = list[int]()
         self.shapes = [n for role in ROLES for n in undominated(problem, role)]
         workers = problem.workers
         most = sum(problem.pools[workers[n].pool].gpus // workers[n].gpus * workers[n].rate for n in self.shapes)
@@ -120,8 +121,12 @@ class _MixModel:
         model.add(reached <= max(worth.of(*most) for most in self.most))
         model.maximize(reached)
         self.progress(f"mix and places as one model: {len(model.proto.variables)} variables, {len(model.proto.constraints)} rows")
+        variables = [model.get_int_var_from_proto_index(n) for n in range(len(model.proto.variables))]
+        for variable, value in zip(variables, self._last, strict=False):  # of the last step, if there was one: the same variables
+            model.add_hint(variable, value)
         solver = solve_guarded(model, deterministic, seed)
         if solver is None:
             return None
+        self._last = [solver.value(variable) for variable in variables]
         firsts = zip(self.shapes, places.firsts(solver), strict=True)
         return tuple(Laid(Chosen(worker=n, count=len(at)), tuple(sorted(at))) for n, at in sorted(firsts) if at)
