@@ -5,9 +5,8 @@ from typing import NamedTuple
 
 from models.fleet import ROLES, more_is_better, serves, value_of_fleet
 from models.fleet_plan import FleetFile, worker_violations
-from models.packing import Refused
 from models.service import Service
-from models.service_claim import Member, ServiceClaim, examine_replicas, fleet_problem, fleet_yield
+from models.service_claim import Member, ServiceClaim, fleet_problem, fleet_yield
 from models.violation import Violation
 from optimizer.certify import stated
 from optimizer.search import Options
@@ -89,15 +88,12 @@ def _too_few(service: Service, units: Sequence[Unit]) -> list[Violation]:
 
 def _placed(service: Service, units: Sequence[Unit], pools: Sequence[int]) -> tuple[Member, ...] | None:
     """The workers with places that keep R22 and R25; None where none were found."""
-    places = dict[int, list[int]]()
-    for p, pool in enumerate(service.cluster.pools):
-        kinds = [(n, unit) for n, (unit, at) in enumerate(zip(units, pools, strict=True)) if at == p]
-        wanted = [Piece(unit.worker.plan.strategy.gpus, n, unit.workers.role) for n, unit in kinds for _ in range(unit.copies)]
-        found = place_workers(pool, wanted, service.objective.limits.min_workers)
-        if found is None:
-            return None
-        places |= found
-    members = tuple(
+    kinds = list(enumerate(zip(units, pools, strict=True)))
+    wanted = [Piece(at, unit.worker.plan.strategy.gpus, n, unit.workers.role) for n, (unit, at) in kinds for _ in range(unit.copies)]
+    places = place_workers(service.cluster.pools, wanted, service.objective.limits.min_workers)
+    if places is None:
+        return None
+    return tuple(
         Member(
             pool=at,
             role=unit.workers.role,
@@ -106,13 +102,8 @@ def _placed(service: Service, units: Sequence[Unit], pools: Sequence[int]) -> tu
             batch=unit.worker.batch,
             first_gpus=tuple(places[n]),
         )
-        for n, (unit, at) in enumerate(zip(units, pools, strict=True))
+        for n, (unit, at) in kinds
     )
-    try:
-        examine_replicas(service, members)
-    except Refused:
-        return None
-    return members
 
 
 def _too_slow(service: Service, members: tuple[Member, ...]) -> list[Violation]:

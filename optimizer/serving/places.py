@@ -11,39 +11,47 @@ from models.fleet_places import nodes_apart
 class Piece(NamedTuple):
     """One worker that needs a place."""
 
+    pool: int
     gpus: int
     kind: int
     """the member of the fleet that it belongs to"""
     role: str
 
 
-def place_workers(pool: Pool, wanted: Sequence[Piece], apart: int = 1) -> dict[int, list[int]] | None:
-    """The first GPU of each worker, by kind; `apart` of each role, or all it has, on nodes of their own where that was found possible.
+def place_workers(pools: Sequence[Pool], wanted: Sequence[Piece], apart: int = 1) -> dict[int, list[int]] | None:
+    """The first GPU of each worker, by kind, with `apart` of each role on nodes of their own.
 
     None where no way to lay them out was found.
     """
-    pieces = sorted(wanted, key=lambda w: (-w.gpus, w.kind))
-    greedy = _largest_first(pool, pieces)
-    if greedy is None or not _are_apart(pool, pieces, greedy, apart):
-        from optimizer.encoding.places_model import propose_places  # loads the solver
+    pieces = sorted(wanted, key=lambda w: (w.pool, -w.gpus, w.kind))
+    firsts = _each_largest_first(pools, pieces)
+    if firsts is None or not _are_apart(pools, pieces, firsts, apart):
+        from optimizer.encoding.places_model import Kind, propose_places  # loads the solver
 
-        solved = propose_places(pool, pieces, apart)
-        if solved is None and greedy is None and apart > 1:
-            solved = propose_places(pool, pieces, 1)
-        greedy = solved or greedy
-    if greedy is None:
+        firsts = propose_places(pools, [Kind(w.pool, w.role, w.gpus) for w in pieces], apart)
+    if firsts is None:
         return None
-    found = sorted((piece.kind, first) for piece, first in zip(pieces, greedy, strict=True))
+    found = sorted((piece.kind, first) for piece, first in zip(pieces, firsts, strict=True))
     return {kind: [first for _, first in each] for kind, each in groupby(found, key=lambda kf: kf[0])}
 
 
-def _are_apart(pool: Pool, pieces: Sequence[Piece], firsts: Sequence[int], apart: int) -> bool:
-    each = pool.gpus_per_node
+def _are_apart(pools: Sequence[Pool], pieces: Sequence[Piece], firsts: Sequence[int], apart: int) -> bool:
     for role in {piece.role for piece in pieces} if apart > 1 else ():
-        spans = [("", f // each, (f + p.gpus - 1) // each) for p, f in zip(pieces, firsts, strict=True) if p.role == role]
-        if nodes_apart(spans) < min(apart, len(spans)):
+        its = ((p, first, pools[p.pool].gpus_per_node) for p, first in zip(pieces, firsts, strict=True) if p.role == role)
+        if nodes_apart((str(p.pool), first // each, (first + p.gpus - 1) // each) for p, first, each in its) < apart:
             return False
     return True
+
+
+def _each_largest_first(pools: Sequence[Pool], pieces: Sequence[Piece]) -> list[int] | None:
+    """The first GPU of each, pool by pool as they are listed; None where some do not fit."""
+    found = list[int]()
+    for p, pool in enumerate(pools):
+        firsts = _largest_first(pool, [piece for piece in pieces if piece.pool == p])
+        if firsts is None:
+            return None
+        found += firsts
+    return found
 
 
 def _largest_first(pool: Pool, pieces: Sequence[Piece]) -> list[int] | None:

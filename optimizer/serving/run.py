@@ -7,13 +7,13 @@ from hashlib import sha256
 from models.errors import InputError
 from models.packing import Refused
 from models.service import Service
-from models.service_claim import ServiceClaim, objective_of
+from models.service_claim import ServiceClaim
 from optimizer.certify import proof_alone
 from optimizer.commands import Files
 from optimizer.output import to_json
 from optimizer.search import EFFORT_DETERMINISTIC_S, EFFORT_STRATEGIES, Options
 from optimizer.serving.report import Json, service_search_json
-from optimizer.serving.solve import Propose, Solved
+from optimizer.serving.solve import DETERMINISTIC_S, Solved
 
 
 class Spending:
@@ -40,19 +40,12 @@ def solve(service: Service, options: Options, progress: Callable[[str], None], k
     try:
         solved.bound_workers(progress, spending)
         solved.wall_limited = spending.late
-        claim = solved.claim(_by_solver(service, options) if options.route == "joint" else None)
+        joint = options.route == "joint"
+        deterministic = options.effort * EFFORT_DETERMINISTIC_S if joint else DETERMINISTIC_S
+        claim = solved.claim(joint, deterministic, options.seed, progress)
     except Refused as refusal:
         raise InputError(f"cluster.pools: {refusal.reason}; use fewer GPUs, sizes (workers.gpus) or degrees (space)") from refusal
     return solved, claim
-
-
-def _by_solver(service: Service, options: Options) -> Propose:
-    """CP-SAT chooses the mix. Raises InputError for objectives that are ratios."""
-    from optimizer.encoding.fleet_model import propose_fleet
-
-    if objective_of(service).name in ("rate_per_gpu", "cost_per_rate"):
-        raise InputError("--route joint: the objective is a ratio, which no linear program has; leave the route out, or give a load")
-    return lambda problem: propose_fleet(problem, options.effort * EFFORT_DETERMINISTIC_S, options.seed)
 
 
 def proof_text(claim: ServiceClaim) -> str:

@@ -3,8 +3,8 @@
 from collections.abc import Callable, Sequence
 
 from models.ceilings import Found, Stopped, best_worker, never
-from models.cluster import MAX_GPUS
-from models.fleet import ROLES, Chosen, FleetProblem, Role, Tables, Worker, best_value, more_is_better, value_of_fleet
+from models.fleet import ROLES, FleetProblem, Role, Tables, best_value, value_of_fleet
+from models.fleet_plan import Deployed, counted_rate, figures_of, worker_violations
 from models.packing import Refused
 from models.service import Service
 from models.service_claim import Ceiling, Member, ServiceClaim, fleet_problem, fleet_yield, refuse_too_many
@@ -18,8 +18,8 @@ Best = dict[tuple[int, Role, int], Found]
 """The best worker by pool, role and GPUs, where it beats every mix of smaller ones."""
 
 
-MOST_ATTEMPTS = 30  # fleets tried where the best cannot be laid out
-Propose = Callable[[FleetProblem], tuple[Chosen, ...] | None]
+DETERMINISTIC_S = 0.6
+"""deterministic CP-SAT seconds for mix and places together"""
 
 
 class Solved:
@@ -35,6 +35,7 @@ class Solved:
             if role in service.workers.roles
         }
         self.best: Best = {}
+        self._deployed: dict[tuple[int, Role, int], Deployed] = {}
         self.ceilings: list[Ceiling] = []
         self.limited = self.wall_limited = False
 
@@ -62,8 +63,14 @@ class Solved:
                 self.ceilings.append(Ceiling(pool=p, role=role, gpus=gpus, rate=ceiling))
             progress(f"pool {workers.pool.name}: {len(kept)} of {len(workers.sizes)} sizes of {role} worker are worth having")
 
-    def claim(self, propose: Propose | None = None) -> ServiceClaim:
-        """The best fleet, or the one that `propose` gives, with the ceilings that bound every one.
+    def claim(
+        self,
+        jointly: bool = False,
+        deterministic: float = DETERMINISTIC_S,
+        seed: int = 0,
+        progress: Callable[[str], None] = lambda _: None,
+    ) -> ServiceClaim:
+        """The best fleet with the ceilings that bound every one; `jointly`: CP-SAT chooses its mix even where the tables' has places.
 
         Raises Refused where the fleets are too many for tables.
         """
@@ -75,41 +82,32 @@ class Solved:
             bounded = fleet_problem(self.service, self.ceilings)
             tables = Tables(bounded)
             bound = best_value(bounded, tables.joint(), tables)
-        if propose is not None:
-            fleet = propose(problem)
-            return self._laid_out(problem, real, fleet, bound) or self._claimed(None, None, bound)
-        first = self._laid_out(problem, real, chosen.fleet, bound)
-        if first is not None or chosen.fleet is None:
-            return first or self._claimed(None, None, bound)
-        return self._without_some(problem, real, chosen.fleet, bound)
-
-    def _laid_out(
-        self, problem: FleetProblem, real: Sequence[Ceiling], fleet: tuple[Chosen, ...] | None, bound: int | None
-    ) -> ServiceClaim | None:
-        """The claim about a fleet; None where there is none, or no way to lay it out was found."""
-        members = None if fleet is None else self._members([(real[c.worker], c.count) for c in fleet])
+        if chosen.fleet is None:
+            return self._claimed(None, None, bound)
+        members = None if jointly else self._members([(real[c.worker], c.count) for c in chosen.fleet])
         value = None if members is None else self._value(problem, members)
-        return None if value is None else self._claimed(members, value, bound)
+        if value is None:
+            if not jointly:
+                progress("the best mix of the tables cannot be laid out as it stands; mix and places are chosen together")
+            members = self._members_with_places(real, deterministic, seed, progress)
+            value = None if members is None else self._value(problem, members)
+        return self._claimed(members, value, bound)
 
-    def _without_some(self, problem: FleetProblem, real: Sequence[Ceiling], best: tuple[Chosen, ...], bound: int | None) -> ServiceClaim:
-        """The best fleet found that can be laid out, where the best of all could not: without one or two of its kinds of worker."""
-        waiting: list[tuple[frozenset[int], tuple[Chosen, ...]]] = [(frozenset(), best)]
-        tried, found = {frozenset[int]()}, list[ServiceClaim]()
-        while waiting and len(tried) <= MOST_ATTEMPTS:
-            without, fleet = waiting.pop(0)
-            for banned in (without | {c.worker} for c in fleet):
-                if banned in tried or len(banned) > 2:
-                    continue
-                tried.add(banned)
-                left = problem.model_copy(update={"workers": tuple(_idle(w) if n in banned else w for n, w in enumerate(problem.workers))})
-                other = solve_fleet(left).fleet
-                claim = self._laid_out(problem, real, other, bound)
-                if claim is not None:
-                    found.append(claim)
-                elif other is not None:
-                    waiting.append((banned, other))
-        ranked = sorted(found, key=lambda c: c.value or 0, reverse=more_is_better(problem))
-        return ranked[0] if ranked else self._claimed(None, None, bound)
+    def _members_with_places(
+        self, real: Sequence[Ceiling], deterministic: float, seed: int, progress: Callable[[str], None]
+    ) -> tuple[Member, ...] | None:
+        """The best fleet found of those that have places, of the best workers as they stand; None where none was found."""
+        from optimizer.encoding.fleet_model import propose_fleet  # loads the solver
+
+        standing = [c.model_copy(update={"rate": rate}) for c in real if (rate := self._rate(c))]
+        problem = fleet_problem(self.service, standing)
+        fleet = propose_fleet(problem, self.service.cluster.pools, deterministic, seed, progress)
+        return None if fleet is None else tuple(self._member(standing[laid.chosen.worker], laid.first_gpus) for laid in fleet)
+
+    def _rate(self, ceiling: Ceiling) -> int:
+        """What the worker at a ceiling yields as it stands, requests in 10**9 s that are counted on; 0 where it breaks a rule."""
+        workers, worker = self.workers[ceiling.pool, ceiling.role], self._settled(ceiling)
+        return 0 if worker_violations(workers, worker) else counted_rate(workers, figures_of(workers, worker))
 
     def _claimed(self, fleet: tuple[Member, ...] | None, value: int | None, bound: int | None) -> ServiceClaim:
         fleet = fleet if value is not None else None
@@ -123,23 +121,20 @@ class Solved:
             return None
 
     def _members(self, chosen: list[tuple[Ceiling, int]]) -> tuple[Member, ...] | None:
-        """The workers with their plans and places; None where they do not fit."""
-        places, least = dict[int, list[int]](), self.service.objective.limits.min_workers
-        for p, pool in enumerate(self.service.cluster.pools):
-            kinds = [(n, c, count) for n, (c, count) in enumerate(chosen) if c.pool == p]
-            found = place_workers(pool, [Piece(c.gpus, n, c.role) for n, c, count in kinds for _ in range(count)], least)
-            if found is None:
-                return None
-            places |= found
-        return tuple(self._member(c, tuple(places[n])) for n, (c, _) in enumerate(chosen))
+        """The workers with their plans and places; None where no places were found."""
+        wanted = [Piece(c.pool, c.gpus, n, c.role) for n, (c, count) in enumerate(chosen) for _ in range(count)]
+        places = place_workers(self.service.cluster.pools, wanted, self.service.objective.limits.min_workers)
+        return None if places is None else tuple(self._member(c, tuple(places[n])) for n, (c, _) in enumerate(chosen))
 
     def _member(self, ceiling: Ceiling, first_gpus: tuple[int, ...]) -> Member:
-        found = self.best[ceiling.pool, ceiling.role, ceiling.gpus]
-        worker = settle(self.workers[ceiling.pool, ceiling.role], found.cut, found.batch)
-        plan = stated(*worker.plan)
-        return Member(pool=ceiling.pool, role=ceiling.role, plan=plan, chunks=found.cut.chunks, batch=found.batch, first_gpus=first_gpus)
+        worker = self._settled(ceiling)
+        plan, chunks = stated(*worker.plan), worker.cut.chunks
+        return Member(pool=ceiling.pool, role=ceiling.role, plan=plan, chunks=chunks, batch=worker.batch, first_gpus=first_gpus)
 
-
-def _idle(worker: Worker) -> Worker:
-    """A worker that no fleet has: it yields nothing on more GPUs than there are."""
-    return worker.model_copy(update={"rate": 0, "gpus": MAX_GPUS})
+    def _settled(self, ceiling: Ceiling) -> Deployed:
+        """The worker at a ceiling with every decision made."""
+        key = ceiling.pool, ceiling.role, ceiling.gpus
+        if key not in self._deployed:
+            found = self.best[key]
+            self._deployed[key] = settle(self.workers[key[:2]], found.cut, found.batch)
+        return self._deployed[key]
