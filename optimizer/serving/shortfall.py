@@ -83,9 +83,11 @@ def _promise(workers: Workers, rule: str) -> Promise:
 
 
 def _wait_json(found: Wait | None) -> Json | None:
-    return (
-        None if found is None else {"ns": found.ns, "label": found.cut.strategy.label(), "chunks": found.cut.chunks, "batch": found.batch}
-    )
+    return None if found is None else {"ns": found.ns} | _worker_json(found)
+
+
+def _worker_json(found: Wait) -> Json:
+    return {"label": found.cut.strategy.label(), "chunks": found.cut.chunks, "batch": found.batch}
 
 
 def why_no_worker(workers: Workers) -> str | None:
