@@ -739,9 +739,11 @@ def test_a_variants_file_that_cannot_be_used_ends_in_one_sentence(name: str, con
 
 
 def test_a_variants_file_that_is_not_there_is_refused(tmp_path: Path) -> None:
-    for path in (tmp_path / "no.csv", tmp_path / "no.json", tmp_path):
+    for name in ("no.csv", "no.json"):
         with pytest.raises(InputError, match="no such file; check the path"):
-            variants(file=path)
+            variants(file=tmp_path / name)
+    with pytest.raises(InputError, match="is a folder; give a file"):
+        variants(file=tmp_path)
 
 
 def test_a_field_of_both_the_file_and_an_option_is_refused(tmp_path: Path) -> None:
