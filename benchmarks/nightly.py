@@ -55,7 +55,7 @@ class Tally(NamedTuple):
     refused: int = 0
     unsound: tuple[str, ...] = ()
 
-    def __add__(self, other: "Tally") -> "Tally":  # type: ignore[override]
+    def __add__(self, other: "Tally") -> "Tally":
         return Tally(self.accepted + other.accepted, self.refused + other.refused, self.unsound + other.unsound)
 
 
@@ -214,7 +214,7 @@ def main() -> int:
         begun = time.monotonic()
         kind, tally = case(number)
         cases[kind], tallies[kind] = cases[kind] + 1, tallies[kind] + tally
-        spent[kind] += time.monotonic() - begun  # type: ignore[assignment]
+        spent[kind] += time.monotonic() - begun
         for finding in tally.unsound:
             print(f"UNSOUND case {number} ({kind}): {finding[:2000]}", flush=True)
         number += 1

@@ -455,7 +455,7 @@ def test_the_verdict_names_where_the_best_changes_and_what_was_not_compared(tmp_
 
 @pytest.mark.usefixtures("here")
 def test_parquet_holds_what_the_csv_says_with_numbers_as_numbers(tmp_path: Path) -> None:
-    parquet = pytest.importorskip("pyarrow.parquet")
+    parquet = pytest.importorskip("pyarrow.parquet", reason="needs pyarrow, an optional extra")
     batch(LLAMA, tmp_path / "b", *GRID, "--vary", "cluster.accelerator.memory_bytes=10,80 GB")
     found, rows = parquet.read_table(tmp_path / "b" / "results.parquet"), table(tmp_path / "b")
     assert found.column_names == list(rows[0])

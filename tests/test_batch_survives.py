@@ -524,7 +524,7 @@ def test_without_ray_its_executor_is_refused(tmp_path: Path, monkeypatch: pytest
 
 @pytest.mark.parametrize("address", ["127.0.0.1:1", "ray://127.0.0.1:1", "nonsense", "no such:thing"])
 def test_a_cluster_that_is_not_there_is_refused_at_once(address: str, tmp_path: Path) -> None:
-    pytest.importorskip("ray")
+    pytest.importorskip("ray", reason="needs Ray, an optional extra")
     args = ("--vary", "workload.sequences=1", "--executor", "ray", "--ray-address", address, "--out", tmp_path / "b")
     started = time.monotonic()
     assert refused("batch", "run", LLAMA, *args).startswith(f"Error: --ray-address {address}: no Ray cluster there (")
@@ -532,7 +532,7 @@ def test_a_cluster_that_is_not_there_is_refused_at_once(address: str, tmp_path: 
 
 
 def test_ray_gives_the_same_table_though_one_of_its_processes_is_killed(undisturbed: Path, tmp_path: Path) -> None:
-    pytest.importorskip("ray")
+    pytest.importorskip("ray", reason="needs Ray, an optional extra")
     args = ("batch", "run", LLAMA, *MANY, "--out", tmp_path / "b", "--executor", "ray", "--json", "--quiet")
     with driver(*args, env={"RAY_ADDRESS": "127.0.0.1:1"}) as process:  # without --ray-address a local one is started
         until(lambda: log_of(tmp_path / "b") > LOG // 16 or process.poll() is not None)

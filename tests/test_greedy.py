@@ -75,7 +75,7 @@ CASES = st.tuples(st.sampled_from([(1, 1), (2, 2), (2, 4), (4, 4)]), st.integers
 
 @settings(max_examples=150, deadline=None)
 @given(CASES)
-def test_ranks_hold_equally_many_every_expert_is_held_and_groups_stay_together(case) -> None:  # type: ignore[no-untyped-def]
+def test_ranks_hold_equally_many_every_expert_is_held_and_groups_stay_together(case) -> None:
     (nodes, groups), size, ranks_of_node, spare, random = case
     ranks, experts = nodes * ranks_of_node, groups * size
     slots = -(-experts // ranks) + spare

@@ -386,7 +386,7 @@ def test_a_tie_is_what_the_text_model_or_the_whole_or_the_family_says() -> None:
     assert read(wrapped | {"tie_word_embeddings": True}).tied_embeddings
     assert not read(wrapped).tied_embeddings
     assert read(LLAMA | {"model_type": "gemma4_text"}).tied_embeddings
-    contradicting = {**wrapped, "tie_word_embeddings": True, "text_config": {**wrapped["text_config"], "tie_word_embeddings": False}}  # type: ignore[dict-item]
+    contradicting = {**wrapped, "tie_word_embeddings": True, "text_config": {**wrapped["text_config"], "tie_word_embeddings": False}}
     assert "tie_word_embeddings" in refusal(contradicting)
 
 

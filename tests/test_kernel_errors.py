@@ -19,7 +19,7 @@ def _without_the_package(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def timed(kind: str, point: tuple[int, ...], storage: str = "bf16", width: int = 0, matrices: int = 0) -> Timed:
-    return Timed(Series(kind, storage, "made up", width, matrices), point, 1000)  # type: ignore[arg-type]
+    return Timed(Series(kind, storage, "made up", width, matrices), point, 1000)
 
 
 def test_a_row_is_the_operator_with_its_flop_and_bytes() -> None:

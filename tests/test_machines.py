@@ -186,7 +186,7 @@ def test_fields_written_over_the_catalogues_are_kept_and_marked(tmp_path: Path) 
     assert pool.accelerator.peak_flop_per_s["fp8"] == 2615 * 10**12
     assert instance.runtime.overlap_ppm == 100_000
     assert instance.runtime.source_of("overlap_ppm").startswith("assumed: written over")
-    assert any(machine("MI300X").borrows in said for said in instance.assumptions)  # type: ignore[operator]
+    assert any(machine("MI300X").borrows in said for said in instance.assumptions)
 
 
 def test_a_machine_set_on_the_command_line_replaces_a_pool_that_is_written_out() -> None:

@@ -63,8 +63,8 @@ CASES: dict[str, Callable[[], Certificate]] = {
     "bounded": lambda: bounded(searched(instance_of(25), refuted=False), 1, False),
     "bounded, without the space": lambda: limited(instance_of(3)),
     "infeasible": lambda: with_facts(searched(instance_of(9))),
-    **{f"broken {n}": lambda n=n: list(broken(instance_of(3), Random(1)))[n] for n in range(3)},  # type: ignore[misc]
-    **{f"placement, {name}": lambda p=p: placed(p) for name, p in PROBLEMS.items()},  # type: ignore[misc]
+    **{f"broken {n}": lambda n=n: list(broken(instance_of(3), Random(1)))[n] for n in range(3)},
+    **{f"placement, {name}": lambda p=p: placed(p) for name, p in PROBLEMS.items()},
     "placement, split": lambda: placed(NEEDS_A_SPLIT, argument=SPLIT),
 }
 ON_FACTS: dict[str, Callable[[], Certificate]] = {
@@ -161,7 +161,7 @@ def test_a_change_to_any_field_of_the_grammar_can_be_refused(every_outcome: dict
 @pytest.mark.parametrize("name", [name for name in CASES if name.startswith("placement")])
 def test_no_changed_argument_proves_more_than_the_optimum(name: str) -> None:
     made = document(CASES[name]())
-    best = optimum(parse(json.dumps(made)).claim.problem)  # type: ignore[union-attr]
+    best = optimum(parse(json.dumps(made)).claim.problem)
     for mutant in mutants(made):
         content = mutant.content
         if mutant.owner not in ("prices", "split", "branch") or best is None or not isinstance(content.get("claim"), dict):

@@ -139,6 +139,6 @@ FALSE = {
 
 
 @pytest.mark.parametrize("change", FALSE.values(), ids=FALSE)
-def test_what_is_no_placement_or_weighs_otherwise_is_refused(change: dict) -> None:  # type: ignore[type-arg]
+def test_what_is_no_placement_or_weighs_otherwise_is_refused(change: dict) -> None:
     with pytest.raises(AssertionError):
         compare("m", MATRIX[:1], TWO_RANKS, lambda matrix, c: stub(matrix, c, **change))

@@ -35,7 +35,7 @@ from optimizer.robustness.records import check_interval, interval_json
 from optimizer.robustness.rivals import is_best_of_its_strategy, is_outdone, is_twin, likeness
 from optimizer.search import Options, find
 
-COUNT = min(int(os.environ.get("SHARDPROOF_RANDOM_INSTANCES", "24")), 400)
+COUNT = min(int(os.environ.get("SHARDPROOF_RANDOM_INSTANCES", "40")), 400)
 SEEDS = range(COUNT)
 EFFORT = 5_000  # strategies bounded per coefficient
 

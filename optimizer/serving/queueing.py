@@ -11,6 +11,7 @@ from math import exp, log
 from typing import NamedTuple
 
 from models.fleet_plan import figures_of
+from models.serving import gathering_ns
 from models.units import NS_PER_S
 from optimizer.serving.arrivals import Lengths
 from optimizer.serving.deployment import Unit
@@ -125,18 +126,15 @@ def gathers(units: Sequence[Unit]) -> bool:
 
 def _slot_queue(units: Sequence[Unit], share: float, requests_per_s: float, arrivals_cv2: float, length_cv2: float) -> _Queue | None:
     """The queue before the slots of aggregated workers; then until every rank has a prompt, and the first token."""
-    slots = wait_ns = pass_ns = rate = held_ns2 = 0.0
-    for unit in units:
-        found = figures_of(unit.workers, unit.worker)
-        each, yields = found.in_flight, unit.copies * found.rate / NS_PER_S
-        slots, rate = slots + unit.copies * each, rate + yields
-        held_ns2 += yields * (NS_PER_S * unit.copies * each / yields) ** 2
-        ranks = unit.worker.cut.strategy.dp
-        gather_ns = (ranks - 1) * NS_PER_S * unit.copies / (2 * yields)
-        wait_ns, pass_ns = wait_ns + yields * gather_ns, pass_ns + yields * (found.ttft_ns - gather_ns)
-    held_ns = slots / rate * NS_PER_S
-    wait = queue_wait(int(slots), held_ns, requests_per_s, arrivals_cv2, held_ns2 / rate / held_ns**2 * (1 + length_cv2) - 1)
-    return None if wait is None else _Queue(share, wait, wait_ns / rate, pass_ns / rate)
+    workers = [(unit.copies, figures_of(unit.workers, unit.worker)) for unit in units]
+    rate, slots = sum(n * f.rate for n, f in workers), sum(n * f.in_flight for n, f in workers)
+    held_ns = slots * NS_PER_S * NS_PER_S / rate
+    of_requests = [(n * f.rate / rate, f) for n, f in workers]
+    spread = sum(weight * (f.in_flight * NS_PER_S * NS_PER_S / max(1, f.rate) / held_ns) ** 2 for weight, f in of_requests)
+    wait = queue_wait(slots, held_ns, requests_per_s, arrivals_cv2, spread * (1 + length_cv2) - 1)
+    gate_ns = sum(weight * gathering_ns(f.ranks, 1, NS_PER_S * NS_PER_S // max(1, f.rank_rate)) for weight, f in of_requests)
+    first_ns = sum(weight * f.ttft_ns for weight, f in of_requests)
+    return None if wait is None else _Queue(share, wait, gate_ns, first_ns - gate_ns)
 
 
 class _Server(NamedTuple):
